@@ -1,0 +1,194 @@
+"""Everything that a pipeline file may say. Unknown keys are errors that name file, line and key.
+
+    config = pipeline_file.load("pipelines/cctv.yaml", overrides=["output.path=out"])
+
+`${NAME}` in a value is replaced from the environment: that is how secrets come in.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Section(BaseModel):
+    """A part of a pipeline file: unknown keys are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Camera(Section):
+    """A live camera."""
+
+    name: Name = Field(description="Used in event ids, Kafka keys and file names.")
+    url: SecretStr = Field(description="rtsp://, rtsps://, http:// or https://. Credentials in it are never printed.")
+    transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP only. TCP loses no packets on a busy network.")
+    open_timeout: Seconds = Field(10, description="Seconds to the first frame before the attempt is given up.")
+    stall_timeout: Seconds = Field(10, description="Seconds without a frame before the camera is reconnected.")
+
+    @model_validator(mode="after")
+    def _known_scheme(self):
+        scheme = self.url.get_secret_value().partition("://")[0].lower()
+        if scheme not in ("rtsp", "rtsps", "http", "https"):
+            raise ValueError(f"the url begins with {scheme!r}; allowed: rtsp, rtsps, http, https")
+        return self
+
+
+class Rendered(Section):
+    """A short clip that the program renders itself: real faces from pictures that its dependencies carry, made tiny,
+    moved, and partly hidden."""
+
+    seconds: Annotated[float, Field(ge=1, le=120)] = 8
+    fps: Annotated[int, Field(ge=1, le=60)] = 25
+    width: Annotated[int, Field(ge=320, le=1920)] = 960
+    height: Annotated[int, Field(ge=240, le=1080)] = 540
+    seed: int = 0
+
+
+class Source(Section):
+    """What is watched: exactly one of `path`, `cameras`, `rendered`."""
+
+    path: Path | None = Field(None, description="A recording, or a folder of recordings. Every frame is read.")
+    cameras: list[Camera] | None = Field(None, min_length=1, description="Live cameras. The newest frame wins.")
+    rendered: Rendered | None = Field(None, description="The demo clip.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self):
+        given = [k for k in ("path", "cameras", "rendered") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of path, cameras, rendered; given: {', '.join(given) or 'none'}")
+        names = [c.name for c in self.cameras or []]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"camera names must differ; given twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def live(self) -> bool:
+        return self.cameras is not None
+
+
+class Detector(Section):
+    """Finds faces with five landmarks."""
+
+    name: Literal["auto", "centerface", "yunet", "ultralytics"] = Field(
+        "auto", description="auto: the one that ships with the best measured recall on tiny faces (models/)."
+    )
+    weights: Path | None = Field(None, description="yunet: the ONNX file. ultralytics: .pt (needs sha256) or .onnx.")
+    sha256: Sha256 | None = Field(None, description="The hash that the weight file must have.")
+    min_score: Share = Field(0.3, description="Faces below are not even used to keep a track alive.")
+    scale: Annotated[float, Field(gt=0, le=4)] = Field(
+        1.0, description="Magnifies the picture before detection; 2 finds smaller faces at four times the cost."
+    )
+    max_side: Annotated[int, Field(ge=64, le=8192)] = Field(
+        1920, description="The longer side given to the network, pixels, after scale; larger pictures are shrunk."
+    )
+    every: Annotated[int, Field(ge=1, le=30)] = Field(1, description="Detect in every n-th frame.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
+
+
+class Tracker(Section):
+    """Follows faces from frame to frame. Lifetimes are in seconds, so that they hold at any frame rate."""
+
+    high_score: Share = Field(0.5, description="Detections above may begin a track.")
+    low_score: Share = Field(0.3, description="Detections above may go on with one: faces that are being hidden.")
+    match_iou: Share = Field(0.2, description="Least (expanded) overlap for a match.")
+    confirm_after: Annotated[float, Field(ge=0)] = Field(0.2, description="Seconds of detections before it counts.")
+    lost_after: Seconds = Field(1.0, description="Seconds without a detection before the track ends.")
+
+
+class Gallery(Section):
+    """The best crops of each track."""
+
+    size: Annotated[int, Field(ge=1, le=64)] = Field(8, description="Crops kept per track.")
+    min_crop: Annotated[int, Field(ge=8, le=128)] = Field(12, description="Smallest aligned crop side kept, pixels.")
+    improve_by: Share = Field(0.1, description="Publish again when the best quality score grew by this much.")
+    min_interval: Seconds = Field(2.0, description="Seconds of stream time between publications of a track.")
+
+
+class Occlusion(Section):
+    """Says which pixels of a crop are hidden."""
+
+    weights: str = Field("occlusion-unet", description="A name in models/manifest.json.")
+
+
+class Restorer(Section):
+    """Restores faces to 128 px."""
+
+    system: str = Field("auto", description="auto, or a name in models/manifest.json.")
+    abstain_below: Share = Field(
+        0.25, description="Visible share of the face below which nothing is restored, and the event says so."
+    )
+    batch: Annotated[int, Field(ge=1, le=256)] = Field(16, description="Faces per call, over all tracks.")
+    mark: bool = Field(True, description="A small visible mark on restored pictures.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
+
+
+class Embedder(Section):
+    """Turns a face into a vector that recognition systems compare."""
+
+    weights: str = Field("embedder", description="A name in models/manifest.json.")
+
+
+class Output(Section):
+    """The folder sink."""
+
+    path: Path = Field(Path("healed"), description="Where crops, events.jsonl and report.html go.")
+    report: bool = Field(True, description="Write report.html at the end.")
+
+
+class Kafka(Section):
+    """The Kafka sink. Events wait in an outbox on disk until the broker has acknowledged them."""
+
+    bootstrap_servers: list[str] = Field(min_length=1)
+    topic: str = "streamheal.faces.v1"
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    username: str | None = None
+    password: SecretStr | None = Field(None, description="Use ${NAME} to take it from the environment.")
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_check_hostname: bool = True
+    outbox: Path | None = Field(None, description="The SQLite file; default: outbox.sqlite in output.path.")
+    delivery_timeout: Seconds = Field(30, description="Seconds before an unacknowledged event is sent again.")
+
+    @model_validator(mode="after")
+    def _complete_sasl(self):
+        if self.security_protocol.startswith("SASL"):
+            missing = [k for k in ("sasl_mechanism", "username", "password") if getattr(self, k) is None]
+            if missing:
+                raise ValueError(f"{self.security_protocol} also needs {', '.join(missing)}")
+        return self
+
+
+class PipelineConfig(Section):
+    """A pipeline file."""
+
+    source: Source
+    detector: Detector = Detector()
+    tracker: Tracker = Tracker()
+    gallery: Gallery = Gallery()
+    occlusion: Occlusion = Occlusion()
+    restorer: Restorer = Restorer()
+    embedder: Embedder = Embedder()
+    output: Output | None = Field(default_factory=Output, description="The folder sink; null turns it off.")
+    kafka: Kafka | None = Field(None, description="The Kafka sink.")
+    threads: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="CPU threads; default: all cores.")
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self):
+        if self.output is None and self.kafka is None:
+            raise ValueError("nothing would be kept: give output, kafka, or both")
+        if self.output is None and self.kafka is not None and self.kafka.outbox is None:
+            raise ValueError("without output, kafka needs outbox: the file where events wait")
+        return self
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a pipeline file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **PipelineConfig.model_json_schema()}
