@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from streamheal.config import PipelineConfig
 from streamheal.errors import ConfigError, redact
 
-_MAX_BYTES = 1 << 20            # a pipeline file is written by hand; a larger one is a mistake or an attack
-_MAX_NODES = 20_000             # YAML aliases can grow a small file without bound
+_MAX_BYTES = 1 << 20  # a pipeline file is written by hand; a larger one is a mistake or an attack
+_MAX_NODES = 20_000  # YAML aliases can grow a small file without bound
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Key = tuple[str | int, ...]
 
@@ -25,7 +25,7 @@ class Problem:
     """One thing that is wrong."""
 
     file: str
-    line: int | None            # from 1; None for an override or the file as a whole
+    line: int | None  # from 1; None for an override or the file as a whole
     key: str
     message: str
 

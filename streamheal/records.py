@@ -23,23 +23,23 @@ class Frame:
     """One decoded picture."""
 
     camera: str
-    epoch: int                      # counts reconnects; a new epoch resets the tracker
-    sequence: int                   # counts decoded frames within the epoch, from 0
-    pts: float                      # presentation time in the stream, seconds from its start
-    captured_at: float              # UTC seconds
+    epoch: int  # counts reconnects; a new epoch resets the tracker
+    sequence: int  # counts decoded frames within the epoch, from 0
+    pts: float  # presentation time in the stream, seconds from its start
+    captured_at: float  # UTC seconds
     clock: Clock
-    clock_uncertainty: float        # seconds, one-sided: the true time lies within ± this
-    image: np.ndarray               # (H, W, 3) uint8 RGB
-    corrupt: bool = False           # the decoder concealed errors; never becomes a best crop
+    clock_uncertainty: float  # seconds, one-sided: the true time lies within ± this
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    corrupt: bool = False  # the decoder concealed errors; never becomes a best crop
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One detection in a frame."""
 
-    box: np.ndarray                 # (4,) float32 xyxy, pixels
-    landmarks: np.ndarray           # (5, 2) float32 pixels: eyes, nose, mouth corners; picture left first
-    score: float                    # [0, 1]
+    box: np.ndarray  # (4,) float32 xyxy, pixels
+    landmarks: np.ndarray  # (5, 2) float32 pixels: eyes, nose, mouth corners; picture left first
+    score: float  # [0, 1]
 
     @property
     def size(self) -> float:
@@ -51,14 +51,14 @@ class Face:
 class Quality:
     """How much a restorer can make of a crop. Each in its own unit; `score` weighs them."""
 
-    size: float                     # side of the aligned crop in source pixels (the face is about 0.6 of it)
-    sharpness: float                # [0, 1]
-    yaw: float                      # degrees, from five landmarks; positive looks to picture right
-    pitch: float                    # degrees, rough; positive looks up
-    roll: float                     # degrees, positive is clockwise in the picture
-    exposure: float                 # [0, 1], 1 = neither dark, nor blown out, nor flat
-    visible: float                  # [0, 1], share of the face oval that nothing hides
-    score: float                    # [0, 1], the weighted sum by which the gallery chooses
+    size: float  # side of the aligned crop in source pixels (the face is about 0.6 of it)
+    sharpness: float  # [0, 1]
+    yaw: float  # degrees, from five landmarks; positive looks to picture right
+    pitch: float  # degrees, rough; positive looks up
+    roll: float  # degrees, positive is clockwise in the picture
+    exposure: float  # [0, 1], 1 = neither dark, nor blown out, nor flat
+    visible: float  # [0, 1], share of the face oval that nothing hides
+    score: float  # [0, 1], the weighted sum by which the gallery chooses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +72,13 @@ class FaceCrop:
     captured_at: float
     clock: Clock
     clock_uncertainty: float
-    image: np.ndarray               # (s, s, 3) uint8 RGB, the canonical template scaled to s
-    affine: np.ndarray              # (2, 3) float64, frame pixels → crop pixels
-    box: np.ndarray                 # (4,) float32 xyxy in the frame
-    landmarks: np.ndarray           # (5, 2) float32 in crop pixels
+    image: np.ndarray  # (s, s, 3) uint8 RGB, the canonical template scaled to s
+    affine: np.ndarray  # (2, 3) float64, frame pixels → crop pixels
+    box: np.ndarray  # (4,) float32 xyxy in the frame
+    landmarks: np.ndarray  # (5, 2) float32 in crop pixels
     detector_score: float
     quality: Quality
-    visible: np.ndarray | None = None   # (s, s) float32 in [0, 1], 1 = visible; None until the segmenter has looked
+    visible: np.ndarray | None = None  # (s, s) float32 in [0, 1], 1 = visible; None until the segmenter has looked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,12 +89,12 @@ class HealJob:
     camera: str
     epoch: int
     track: int
-    revision: int                   # from 1; grows with each publication of the track
+    revision: int  # from 1; grows with each publication of the track
     reason: PublishReason
-    crops: tuple[FaceCrop, ...]     # best first, at least one
+    crops: tuple[FaceCrop, ...]  # best first, at least one
     first_seen: float
     last_seen: float
-    frames: int                     # frames in which the track was detected so far
+    frames: int  # frames in which the track was detected so far
 
     @property
     def id(self) -> str:
@@ -110,7 +110,7 @@ class HealJob:
 class ModelUsed:
     """One network that had a part in a result."""
 
-    role: str                       # "detector", "occlusion", "restorer", "embedder"
+    role: str  # "detector", "occlusion", "restorer", "embedder"
     name: str
     sha256: str
 
@@ -119,12 +119,12 @@ class ModelUsed:
 class Provenance:
     """How a healed face came to be: enough to make it again, and to mark it as partly made by a network."""
 
-    software: str                                   # "streamheal 0.1.0"
+    software: str  # "streamheal 0.1.0"
     models: tuple[ModelUsed, ...]
-    source_frames: tuple[int, ...]                  # sequence numbers of the crops that were used
+    source_frames: tuple[int, ...]  # sequence numbers of the crops that were used
     restorer: str
-    restorer_reason: str                            # why this restorer, in words
-    digital_source_type: str = (                    # IPTC NewsCodes
+    restorer_reason: str  # why this restorer, in words
+    digital_source_type: str = (  # IPTC NewsCodes
         "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
     )
     settings: dict[str, str] = field(default_factory=dict)
@@ -135,16 +135,16 @@ class HealedFace:
     """What leaves. The original comes first and is never replaced."""
 
     job: HealJob
-    original: np.ndarray                # (s, s, 3) uint8, the best crop at its native size, untouched
-    embedding_original: np.ndarray      # (D,) float32, L2-normalised: the default for matching
-    visible: np.ndarray                 # (s, s) float32 in [0, 1], 1 = visible
-    restored: np.ndarray | None         # (128, 128, 3) uint8 without the visible mark; None where the restorer abstained
-    evidence: np.ndarray                # (128, 128) float32 in [0, 1]: share of each pixel backed by visible input
+    original: np.ndarray  # (s, s, 3) uint8, the best crop at its native size, untouched
+    embedding_original: np.ndarray  # (D,) float32, L2-normalised: the default for matching
+    visible: np.ndarray  # (s, s) float32 in [0, 1], 1 = visible
+    restored: np.ndarray | None  # (128, 128, 3) uint8 without the visible mark; None where the restorer abstained
+    evidence: np.ndarray  # (128, 128) float32 in [0, 1]: share of each pixel backed by visible input
     embedding_restored: np.ndarray | None
-    drift: float | None                 # 1 - cosine between both embeddings, [0, 2]; None where it abstained
-    abstained: str | None               # why nothing was restored, or None
+    drift: float | None  # 1 - cosine between both embeddings, [0, 2]; None where it abstained
+    abstained: str | None  # why nothing was restored, or None
     provenance: Provenance
-    marked: bool = True                 # pictures of the restored face bear a visible mark
+    marked: bool = True  # pictures of the restored face bear a visible mark
 
     @property
     def id(self) -> str:

@@ -26,8 +26,8 @@ class WeightFile:
 
     name: str
     path: Path
-    kind: str                   # "detector", "occlusion", "restorer", "embedder"
-    system: str                 # which network of heal/networks, or which detector
+    kind: str  # "detector", "occlusion", "restorer", "embedder"
+    system: str  # which network of heal/networks, or which detector
     sha256: str
     licence: str
 
@@ -45,7 +45,9 @@ def manifest(models: Path | None = None) -> dict[str, WeightFile]:
     models = models or folder()
     path = models / "manifest.json"
     if not path.is_file():
-        raise WeightsError(f"no manifest of weights at {path}; set STREAMHEAL_MODELS to the folder that has manifest.json")
+        raise WeightsError(
+            f"no manifest of weights at {path}; set STREAMHEAL_MODELS to the folder that has manifest.json"
+        )
     try:
         entries = json.loads(path.read_text())
         return {
