@@ -1,0 +1,249 @@
+"""The event: a healed face as Protobuf bytes and back, as CloudEvents attributes, and as small JSON.
+
+The payload's schema is `healed_face_v1.proto`. The attributes follow CloudEvents 1.0 with its Kafka binding in binary
+mode: one header an attribute, the payload untouched, the key is the partition key. They are nine pairs of short
+strings, so they are written here rather than through a library that would itself be a dependency.
+"""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from streamheal.errors import redact
+from streamheal.publish import healed_face_v1_pb2 as schema
+from streamheal.publish.pictures import from_png, grey, png, restored_png, ungrey
+from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, Quality
+
+TYPE = "streamheal.face.healed.v1"
+CONTENT_TYPE = "application/protobuf"
+DATA_SCHEMA = "urn:streamheal:schema:streamheal.v1.HealedFace"
+
+_CLOCKS = {"sender": schema.CLOCK_SENDER, "arrival": schema.CLOCK_ARRIVAL, "media": schema.CLOCK_MEDIA}
+_REASONS = {
+    "confirmed": schema.REASON_CONFIRMED,
+    "improved": schema.REASON_IMPROVED,
+    "ended": schema.REASON_ENDED,
+}
+_CLOCK_NAMES = {number: name for name, number in _CLOCKS.items()}
+_REASON_NAMES = {number: name for name, number in _REASONS.items()}
+_QUALITY = ("size", "sharpness", "yaw", "pitch", "roll", "exposure", "visible", "score")
+
+
+def nanoseconds(seconds: float) -> int:
+    """UTC seconds as whole nanoseconds. Today's float seconds are good to about 200 ns."""
+    return round(seconds * 1_000_000_000)
+
+
+def iso_time(seconds: float) -> str:
+    """UTC seconds as RFC 3339 with microseconds."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1_000_000))
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def key(face: HealedFace) -> bytes:
+    """The record's key: events of one camera stay in one partition and so in order."""
+    return face.job.camera.encode()
+
+
+def attributes(face: HealedFace) -> list[tuple[str, bytes]]:
+    """CloudEvents 1.0 attributes as Kafka headers. The same face always gives the same ones."""
+    job = face.job
+    said = {
+        "ce_specversion": "1.0",
+        "ce_id": face.id,
+        "ce_source": f"/streamheal/cameras/{quote(job.camera, safe='')}",
+        "ce_type": TYPE,
+        "ce_time": iso_time(job.last_seen),
+        "ce_subject": f"{job.camera}/{job.epoch}/{job.track}",
+        "ce_dataschema": DATA_SCHEMA,
+        "ce_partitionkey": job.camera,
+        "content-type": CONTENT_TYPE,
+    }
+    return [(name, value.encode()) for name, value in said.items()]
+
+
+def encode(face: HealedFace) -> bytes:
+    """The payload. Of the gallery only the best crop travels; the others are named by their frame numbers."""
+    job, best, made = face.job, face.job.best, face.provenance
+    message = schema.HealedFace(
+        original_png=png(face.original),
+        embedding_original=_floats(face.embedding_original),
+        visible_png=png(grey(face.visible)),
+        evidence_png=png(grey(face.evidence)),
+        abstained=face.abstained or "",
+        id=face.id,
+        run=job.run,
+        camera=job.camera,
+        epoch=job.epoch,
+        track=job.track,
+        revision=job.revision,
+        reason=_REASONS[job.reason],
+        first_seen_ns=nanoseconds(job.first_seen),
+        last_seen_ns=nanoseconds(job.last_seen),
+        frames=job.frames,
+        crop=schema.Crop(
+            sequence=best.sequence,
+            captured_at_ns=nanoseconds(best.captured_at),
+            clock=_CLOCKS[best.clock],
+            clock_uncertainty_ns=nanoseconds(best.clock_uncertainty),
+            box=_floats(best.box),
+            landmarks=_floats(best.landmarks),
+            affine=_floats(best.affine),
+            detector_score=best.detector_score,
+            quality=schema.Quality(**{name: float(getattr(best.quality, name)) for name in _QUALITY}),
+        ),
+        provenance=schema.Provenance(
+            software=made.software,
+            models=[schema.Model(role=m.role, name=m.name, sha256=m.sha256) for m in made.models],
+            source_frames=made.source_frames,
+            restorer=made.restorer,
+            restorer_reason=made.restorer_reason,
+            digital_source_type=made.digital_source_type,
+            settings=[schema.Setting(key=k, value=redact(v)) for k, v in sorted(made.settings.items())],
+        ),
+    )
+    if face.restored is not None:
+        message.restored.png = restored_png(face)
+        message.restored.marked = face.marked
+        message.restored.digital_source_type = made.digital_source_type
+        if face.embedding_restored is not None:
+            message.restored.embedding.extend(_floats(face.embedding_restored))
+        if face.drift is not None:
+            message.restored.drift = face.drift
+    return message.SerializeToString(deterministic=True)
+
+
+def decode(payload: bytes) -> HealedFace:
+    """The healed face in a payload, of this version or any later one that only added fields.
+
+    It differs from the one that was sent where the event says less: the job has the best crop alone, `restored` bears
+    the visible mark if it is marked, maps are good to 1/255, times to about 200 ns.
+
+    Raises ValueError if `payload` is not such an event.
+    """
+    message = schema.HealedFace()
+    try:
+        message.ParseFromString(payload)
+    except DecodeError as error:
+        raise ValueError(f"not a streamheal.v1.HealedFace: {error}") from error
+    if not message.id or not message.original_png:
+        raise ValueError("not a streamheal.v1.HealedFace: it has no id or no original crop")
+    crop, made = message.crop, message.provenance
+    original = from_png(message.original_png)
+    visible = ungrey(from_png(message.visible_png))
+    best = FaceCrop(
+        camera=message.camera,
+        epoch=message.epoch,
+        track=message.track,
+        sequence=crop.sequence,
+        captured_at=crop.captured_at_ns / 1e9,
+        clock=_CLOCK_NAMES.get(crop.clock, "arrival"),
+        clock_uncertainty=crop.clock_uncertainty_ns / 1e9,
+        image=original,
+        affine=np.array(crop.affine, np.float64).reshape(2, 3),
+        box=np.array(crop.box, np.float32),
+        landmarks=np.array(crop.landmarks, np.float32).reshape(-1, 2),
+        detector_score=crop.detector_score,
+        quality=Quality(**{name: getattr(crop.quality, name) for name in _QUALITY}),
+        visible=visible,
+    )
+    has_restored = message.HasField("restored")
+    restored = message.restored
+    return HealedFace(
+        job=HealJob(
+            run=message.run,
+            camera=message.camera,
+            epoch=message.epoch,
+            track=message.track,
+            revision=message.revision,
+            reason=_REASON_NAMES.get(message.reason, "improved"),
+            crops=(best,),
+            first_seen=message.first_seen_ns / 1e9,
+            last_seen=message.last_seen_ns / 1e9,
+            frames=message.frames,
+        ),
+        original=original,
+        embedding_original=np.array(message.embedding_original, np.float32),
+        visible=visible,
+        restored=from_png(restored.png) if has_restored else None,
+        evidence=ungrey(from_png(message.evidence_png)),
+        embedding_restored=np.array(restored.embedding, np.float32) if restored.embedding else None,
+        drift=restored.drift if restored.HasField("drift") else None,
+        abstained=message.abstained or None,
+        provenance=Provenance(
+            software=made.software,
+            models=tuple(ModelUsed(m.role, m.name, m.sha256) for m in made.models),
+            source_frames=tuple(made.source_frames),
+            restorer=made.restorer,
+            restorer_reason=made.restorer_reason,
+            digital_source_type=made.digital_source_type,
+            settings={s.key: s.value for s in made.settings},
+        ),
+        marked=restored.marked if has_restored else True,
+    )
+
+
+def to_json(face: HealedFace) -> dict:
+    """The event without its pictures, for `events.jsonl`: the original first, what a network made apart and marked."""
+    job, best, made = face.job, face.job.best, face.provenance
+    return {
+        "id": face.id,
+        "type": TYPE,
+        "run": job.run,
+        "camera": job.camera,
+        "epoch": job.epoch,
+        "track": job.track,
+        "revision": job.revision,
+        "reason": job.reason,
+        "original": {
+            "side_px": int(face.original.shape[0]),
+            "embedding": _rounded(face.embedding_original, 7),
+            "visible_share": _rounded(face.visible.mean(), 4),
+            "frame": best.sequence,
+            "captured_at": iso_time(best.captured_at),
+            "captured_at_ns": nanoseconds(best.captured_at),
+            "clock": best.clock,
+            "clock_uncertainty_ns": nanoseconds(best.clock_uncertainty),
+            "box": _rounded(best.box, 2),
+            "landmarks": _rounded(best.landmarks, 2),
+            "affine": _rounded(best.affine, 6),
+            "detector_score": _rounded(best.detector_score, 4),
+            "quality": {name: _rounded(getattr(best.quality, name), 4) for name in _QUALITY},
+        },
+        "restored": None
+        if face.restored is None
+        else {
+            "made_by_network": True,
+            "digital_source_type": made.digital_source_type,
+            "marked": face.marked,
+            "evidence_share": _rounded(face.evidence.mean(), 4),
+            "drift": None if face.drift is None else _rounded(face.drift, 4),
+            "embedding": None if face.embedding_restored is None else _rounded(face.embedding_restored, 7),
+        },
+        "abstained": face.abstained,
+        "first_seen": iso_time(job.first_seen),
+        "first_seen_ns": nanoseconds(job.first_seen),
+        "last_seen": iso_time(job.last_seen),
+        "last_seen_ns": nanoseconds(job.last_seen),
+        "frames": job.frames,
+        "provenance": {
+            "software": made.software,
+            "models": [{"role": m.role, "name": m.name, "sha256": m.sha256} for m in made.models],
+            "source_frames": list(made.source_frames),
+            "restorer": made.restorer,
+            "restorer_reason": made.restorer_reason,
+            "digital_source_type": made.digital_source_type,
+            "settings": {k: redact(v) for k, v in sorted(made.settings.items())},
+        },
+    }
+
+
+def _floats(values: np.ndarray) -> list[float]:
+    return np.asarray(values, dtype=np.float64).ravel().tolist()
+
+
+def _rounded(values: float | np.ndarray, digits: int):
+    """Plain floats for JSON. Rounded as float64: a rounded float32 would still be written with all its digits."""
+    return np.round(np.asarray(values, dtype=np.float64), digits).tolist()
