@@ -1,0 +1,129 @@
+"""report.html: every track on one self-contained page, the original first, what was invented marked as such."""
+
+import base64
+import html
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from streamheal.publish.folder import read_events
+
+MOST_TRACKS = 400  # a page with more pictures than that no longer scrolls well; the folder has them all
+
+
+def write_report(folder: Path, *, title: str, facts: dict[str, str]) -> Path:
+    """Write `report.html` into `folder` from its events and pictures; the last revision of each track is shown."""
+    last: dict[tuple, dict] = {}
+    for event in read_events(folder):
+        last[event["run"], event["camera"], event["epoch"], event["track"]] = event
+    events = list(last.values())
+    shown = sorted(events, key=lambda e: -e["original"]["quality"]["score"])[:MOST_TRACKS]
+    shown.sort(key=lambda e: (e["camera"], e["epoch"], e["track"]))
+    left_out = len(events) - len(shown)
+    note = (
+        f"<p>{left_out} tracks of lower quality are left out here; events.jsonl has them all.</p>" if left_out else ""
+    )
+    rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+    page = _PAGE.format(
+        title=html.escape(title),
+        facts=rows,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        note=note,
+        tracks="".join(_track(folder, e) for e in shown) or "<p>No face was published.</p>",
+    )
+    target = folder / "report.html"
+    part = target.with_suffix(".part")
+    part.write_text(page, encoding="utf-8")
+    return part.replace(target)
+
+
+def _track(folder: Path, event: dict) -> str:
+    original, quality = event["original"], event["original"]["quality"]
+    figures = [
+        _figure(_open(folder, event, "original"), "Original", f"{original['side_px']} px, untouched"),
+        _figure(_hidden(folder, event), "Hidden", f"{quality['visible']:.0%} of the face visible"),
+    ]
+    if event["restored"]:
+        share = event["restored"]["evidence_share"]
+        figures.append(_figure(_open(folder, event, "restored"), "Restored", "made by a network"))
+        figures.append(_figure(_evidence(folder, event), "Evidence", f"{share:.0%} backed by what was seen"))
+    else:
+        figures.append(
+            f'<figure class="none"><p>{html.escape(event["abstained"])}</p><figcaption><b>Not restored</b>'
+            "</figcaption></figure>"
+        )
+    provenance = event["provenance"]
+    facts = {
+        "seen": f"{_clock(event['first_seen'])} – {_clock(event['last_seen'])}, {event['frames']} frames",
+        "best frame": f"{original['frame']}, clock: {original['clock']}",
+        "pose": f"yaw {quality['yaw']:+.0f}°, pitch {quality['pitch']:+.0f}°, roll {quality['roll']:+.0f}°",
+        "sharpness": f"{quality['sharpness']:.2f}",
+        "restorer": f"{provenance['restorer']}: {provenance['restorer_reason']}",
+    }
+    if event["restored"]:
+        drift = event["restored"]["drift"]
+        facts["identity drift"] = f"{drift:.2f} (1 − cosine between the embeddings of original and restored)"
+    lines = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
+    head = f"{html.escape(event['camera'])} · track {event['track']} · revision {event['revision']}"
+    return f"<section><h2>{head} <small>{event['reason']}</small></h2><div>{''.join(figures)}</div><dl>{lines}</dl></section>"
+
+
+def _clock(iso: str) -> str:
+    return iso.split("T")[-1].rstrip("Z")[:12]
+
+
+def _open(folder: Path, event: dict, kind: str) -> Image.Image:
+    return Image.open(folder / event["pictures"][kind])
+
+
+def _hidden(folder: Path, event: dict) -> Image.Image:
+    """The original with what hides the face in red."""
+    picture = np.asarray(_open(folder, event, "original").convert("RGB"), np.float32)
+    hidden = 1 - np.asarray(_open(folder, event, "occlusion").convert("L"), np.float32)[..., None] / 255
+    return Image.fromarray(np.uint8(picture * (1 - 0.65 * hidden) + np.array([225, 45, 45]) * 0.65 * hidden))
+
+
+def _evidence(folder: Path, event: dict) -> Image.Image:
+    """Blue where the pixel is backed by visible input, orange where it was invented (both tell apart without colour
+    vision)."""
+    share = np.asarray(_open(folder, event, "evidence").convert("L"), np.float32)[..., None] / 255
+    return Image.fromarray(np.uint8(np.array([30, 90, 190]) * share + np.array([250, 150, 40]) * (1 - share)))
+
+
+def _figure(picture: Image.Image, name: str, text: str) -> str:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    data = base64.b64encode(out.getvalue()).decode()
+    return (
+        f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
+        f"<figcaption><b>{name}</b><br>{html.escape(text)}</figcaption></figure>"
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }}
+body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
+h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1rem; margin: 0 0 .6rem; }} small {{ opacity: .65; font-weight: normal; }}
+section {{ border: 1px solid #8884; border-radius: .6rem; padding: 1rem; margin: 1rem 0; }}
+section > div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
+figure {{ margin: 0; width: 11rem; }} figcaption {{ font-size: .85rem; }}
+img {{ width: 11rem; height: 11rem; image-rendering: pixelated; border-radius: .3rem; background: #8882; }}
+figure.none p {{ width: 11rem; height: 11rem; margin: 0; display: grid; place-items: center; text-align: center;
+  background: #8882; border-radius: .3rem; font-size: .85rem; }}
+dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; margin: .8rem 0 0; }}
+dt {{ opacity: .65; }} dd {{ margin: 0; }}
+aside {{ border-left: .25rem solid #fa9628; padding: .1rem 1rem; margin: 1rem 0; }}
+</style></head><body>
+<h1>{title}</h1>
+<aside><p><b>Original</b> is what the camera saw. <b>Restored</b> is partly invented by a network: blue evidence marks
+pixels that visible input backs, orange those that it does not. A restored face is a lead, never proof of who somebody
+is; compare with the original first.</p></aside>
+<dl>{facts}<dt>report made</dt><dd>{made}</dd></dl>{note}
+{tracks}
+</body></html>
+"""
