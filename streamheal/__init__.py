@@ -1,3 +1,21 @@
-"""streamheal: video surveillance that heals faces."""
+"""streamheal: video surveillance that heals faces.
+
+faces = streamheal.restore(lr)                      # uint8 (N, s, s, 3) → (N, 128, 128, 3)
+summary = streamheal.Pipeline.from_file("pipelines/demo.yaml").run()
+"""
 
 __version__ = "0.1.0"
+__all__ = ["Pipeline", "__version__", "restore"]
+
+
+def __getattr__(name: str):
+    # Loaded when asked for: `import streamheal` and `streamheal --help` must not wait for torch.
+    if name == "restore":
+        from streamheal.heal.restorer import restore
+
+        return restore
+    if name == "Pipeline":
+        from streamheal.pipeline import Pipeline
+
+        return Pipeline
+    raise AttributeError(f"module 'streamheal' has no attribute {name!r}")

@@ -1,0 +1,108 @@
+"""From a track's gallery to a healed face: occlusion → restore → embed, batched across all tracks."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+import streamheal
+from streamheal.config import PipelineConfig
+from streamheal.heal.embedder import Embedder
+from streamheal.heal.occlusion import OcclusionSegmenter
+from streamheal.heal.restorer import SIZE, Restorer
+from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance
+
+# The face oval of the canonical template, shares of its side: what lies outside (hair, background) hides nobody.
+_OVAL_CENTRE, _OVAL_RADII = (0.5, 0.53), (0.29, 0.38)
+
+
+class Healer:
+    """Heals many tracks in one call. Never raises for a single face: what can't be restored is published as it is."""
+
+    def __init__(self, config: PipelineConfig, detector: ModelUsed):
+        self._settings = config.restorer
+        self._detector = detector
+        self._segmenter = OcclusionSegmenter(config.occlusion.weights, config.restorer.device)
+        self._restorer = Restorer(config.restorer.system, config.restorer.device, config.restorer.batch)
+        self._embedder = Embedder(config.embedder.weights, config.restorer.device)
+
+    def heal(self, jobs: Sequence[HealJob], *, restoring: bool = True) -> list[HealedFace]:
+        """One healed face a job, in order. `restoring=False` abstains on all: at a stop, when no time is left."""
+        jobs = self._look(jobs)
+        bests = [job.best for job in jobs]
+        reasons = [self._why_not(crop) if restoring else "stopped before it could be restored" for crop in bests]
+        todo = [i for i, why in enumerate(reasons) if why is None]
+        made = self._restorer.restore([bests[i].image for i in todo], [bests[i].visible for i in todo])
+        own = self._embedder.embed([crop.image for crop in bests])
+        new = self._embedder.embed(list(made.pictures))
+        place = {job: row for row, job in enumerate(todo)}
+        healed = []
+        for i, job in enumerate(jobs):
+            row = place.get(i)
+            restored = None if row is None else made.pictures[row]
+            evidence = (
+                cv2.resize(job.best.visible, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+                if row is None
+                else made.evidence[row]
+            )
+            healed.append(
+                HealedFace(
+                    job=job,
+                    original=job.best.image,
+                    embedding_original=own[i],
+                    visible=job.best.visible,
+                    restored=restored,
+                    evidence=evidence,
+                    embedding_restored=None if row is None else new[row],
+                    drift=None if row is None else float(1 - own[i] @ new[row]),
+                    abstained=reasons[i],
+                    provenance=self._provenance(job, restored is not None),
+                    marked=self._settings.mark,
+                )
+            )
+        return healed
+
+    def _look(self, jobs: Sequence[HealJob]) -> list[HealJob]:
+        """The jobs with every crop's visibility known, and the crops ordered anew: a sharp hand is no good face."""
+        crops = [crop for job in jobs for crop in job.crops]
+        maps = iter(self._segmenter.visible([crop.image for crop in crops]))
+        looked = []
+        for job in jobs:
+            seen = [_with_visibility(crop, next(maps)) for crop in job.crops]
+            seen.sort(key=lambda crop: -crop.quality.score)
+            looked.append(replace(job, crops=tuple(seen)))
+        return looked
+
+    def _why_not(self, crop: FaceCrop) -> str | None:
+        least = self._settings.abstain_below
+        if crop.quality.visible < least:
+            return f"only {crop.quality.visible:.0%} of the face is visible; at least {least:.0%} is asked for"
+        return None
+
+    def _provenance(self, job: HealJob, restored: bool) -> Provenance:
+        models = [self._detector, self._segmenter.model, self._embedder.model]
+        if restored:
+            models.insert(2, self._restorer.model)
+        return Provenance(
+            software=f"streamheal {streamheal.__version__}",
+            models=tuple(models),
+            source_frames=(job.best.sequence,),
+            restorer=self._restorer.model.name if restored else "none",
+            restorer_reason=self._restorer.reason if restored else "abstained",
+            settings={"abstain_below": str(self._settings.abstain_below)},
+        )
+
+
+def _with_visibility(crop: FaceCrop, visible: np.ndarray) -> FaceCrop:
+    """The crop with its map, and its score scaled by the share of the face oval that is visible."""
+    side = visible.shape[0]
+    share = float(visible[face_oval(side)].mean())
+    quality = replace(crop.quality, visible=share, score=crop.quality.score * share)
+    return replace(crop, visible=visible, quality=quality)
+
+
+def face_oval(side: int) -> np.ndarray:
+    """Boolean `(side, side)`: the oval from brow to chin that a face fills in the canonical template."""
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    return ((x - _OVAL_CENTRE[0]) / _OVAL_RADII[0]) ** 2 + ((y - _OVAL_CENTRE[1]) / _OVAL_RADII[1]) ** 2 <= 1

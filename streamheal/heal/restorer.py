@@ -1,0 +1,123 @@
+"""Restores faces to 128 px, batched over all tracks."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from streamheal import weights
+from streamheal.errors import ConfigError
+from streamheal.heal import networks
+from streamheal.heal.device import by_side, chunks, choose_device, to_batch, to_pictures
+from streamheal.heal.networks.layers import resample, resample_map
+from streamheal.records import ModelUsed
+
+log = logging.getLogger(__name__)
+SIZE = 128
+
+# Above this side (in multiples of the network's input) a crop's visible pixels are taken from the crop itself, for the
+# network never saw what shrinking took away; between 1 and this both are mixed.
+# Measured in models/lr-trunk-16.md, section "Larger crops".
+OWN_DETAIL_FROM = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RestoredFaces:
+    """What came of N crops."""
+
+    pictures: np.ndarray  # (N, 128, 128, 3) uint8 RGB
+    evidence: np.ndarray  # (N, 128, 128) float32 in [0, 1]: share of each pixel backed by visible input
+
+
+class Restorer:
+    """One restoration network with its weights, for crops of any size.
+
+    `system` is `auto`, a name in models/manifest.json, or a system's name (the network whose input is nearest to the
+    crops is then taken). Raises ConfigError for a name that isn't there, WeightsError for damaged weights.
+    """
+
+    def __init__(self, system: str = "auto", device: str = "auto", batch: int = 16):
+        file, self.reason = _choose(system)
+        self.model = ModelUsed("restorer", file.name, file.sha256)
+        self._device = choose_device(device)
+        self._network = networks.load(file.path, file.sha256).to(self._device)
+        self._batch = batch
+        self._told: set[int] = set()
+
+    @torch.inference_mode()
+    def restore(self, crops: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> RestoredFaces:
+        """Crops `(s, s, 3)` uint8 RGB in the canonical template, any s, and their visibility `(s, s)` in [0, 1]."""
+        pictures = np.zeros((len(crops), SIZE, SIZE, 3), np.uint8)
+        evidence = np.zeros((len(crops), SIZE, SIZE), np.float32)
+        for places, group in by_side(crops):
+            self._tell(group[0].shape[0])
+            for part, at in zip(chunks(group, self._batch), chunks(places, self._batch), strict=True):
+                seen = torch.from_numpy(np.stack([visible[i] for i in at])).to(self._device).float()[:, None]
+                hr, backed = self._one_batch(to_batch(part, self._device), seen)
+                pictures[list(at)] = to_pictures(hr)
+                evidence[list(at)] = backed[:, 0].cpu().numpy()
+        return RestoredFaces(pictures, evidence)
+
+    def _one_batch(self, crops: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        size = self._network.lr_size
+        made = self._network(resample(crops, size), resample_map(visible, size))
+        hr = made.hr.float()
+        own = min(1.0, max(0.0, (crops.shape[-1] / size - 1) / (OWN_DETAIL_FROM - 1)))
+        if own > 0:
+            weight = own * resample_map(visible, SIZE)
+            hr = hr * (1 - weight) + resample(crops, SIZE) * weight
+        return hr, made.evidence.float()
+
+    def _tell(self, side: int) -> None:
+        if side != self._network.lr_size and side not in self._told and len(self._told) < 1:
+            self._told.add(side)
+            log.info(
+                "%s takes %d px; crops of other sizes (the first has %d px) are resampled to it",
+                self.model.name,
+                self._network.lr_size,
+                side,
+            )
+
+
+def restore(lr: np.ndarray, visible: np.ndarray | None = None, system: str = "auto") -> np.ndarray:
+    """Restore aligned faces.
+
+    Args:
+        lr: uint8 RGB `(N, s, s, 3)`, faces in the canonical template (`streamheal.faces.alignment`), any side s ≥ 8.
+        visible: `(N, s, s)` in [0, 1], 1 = visible, 0 = hidden; None lets the segmenter find it.
+        system: `auto` or the name of a restorer (`streamheal doctor` lists them).
+
+    Returns: uint8 RGB `(N, 128, 128, 3)`.
+
+    Raises: ValueError for arrays of another shape, type or range; ConfigError for an unknown system.
+    """
+    lr = np.asarray(lr)
+    if lr.ndim != 4 or lr.shape[1] != lr.shape[2] or lr.shape[3] != 3 or lr.dtype != np.uint8 or lr.shape[1] < 8:
+        raise ValueError(f"lr has shape {lr.shape} and type {lr.dtype}; it must be uint8 (N, s, s, 3) with s ≥ 8")
+    if visible is not None:
+        visible = np.asarray(visible, np.float32)
+        if visible.shape != lr.shape[:3]:
+            raise ValueError(f"visible has shape {visible.shape}; it must be {lr.shape[:3]}, as lr")
+        if not (visible.min(initial=0) >= 0 and visible.max(initial=1) <= 1):
+            raise ValueError("visible holds values outside [0, 1]; 1 = visible, 0 = hidden")
+    if len(lr) == 0:
+        return np.zeros((0, SIZE, SIZE, 3), np.uint8)
+    if visible is None:
+        from streamheal.heal.occlusion import OcclusionSegmenter
+
+        visible = OcclusionSegmenter().visible(list(lr))
+    return Restorer(system).restore(list(lr), list(visible)).pictures
+
+
+def _choose(system: str) -> tuple[weights.WeightFile, str]:
+    known = {name: file for name, file in weights.manifest().items() if file.kind == "restorer"}
+    if system == "auto":
+        system = "lr-trunk"
+    fitting = [name for name, file in known.items() if system in (name, file.system)]
+    if not fitting:
+        names = sorted({*known, *(file.system for file in known.values())})
+        raise ConfigError(f"restorer {system!r} is not among the trained ones; there are: auto, {', '.join(names)}")
+    name = fitting[0]
+    return weights.find(name), f"the trained network of system {known[name].system}"
