@@ -1,0 +1,116 @@
+"""Time: where a frame stands in its stream, and when it was captured, by which clock, how surely."""
+
+from datetime import UTC, datetime
+
+UNKNOWN = 1e10
+"""Uncertainty, seconds, where nothing says when a recording was made: longer than there have been moving pictures
+(and, unlike infinity, a number that JSON can carry)."""
+
+ARRIVAL = 1.0
+"""Uncertainty of the arrival clock, seconds. Exposure, encoder and camera buffer take 50 to 500 ms, the network and
+FFmpeg's reorder buffer (`max_delay`, UDP) up to 500 ms more; decoding is not in it, since packets are timed."""
+
+SENDER = 0.1
+"""Uncertainty of the sender's clock, seconds, given that NTP disciplines it: tens of milliseconds for NTP itself on a
+local network, and up to a frame or two between exposure and the RTP timestamp."""
+
+MAX_LATENCY = 30.0
+"""A sender's clock that says a packet was captured longer ago than this as it arrives is taken to be wrong."""
+
+MAX_JUMP = 10.0
+"""Seconds by which a live stream's timestamps may run ahead of our clock between two packets; more is a jump."""
+
+REORDERING = 1.0
+"""Seconds by which timestamps may step back without the stream having started anew: B-frames, jitter."""
+
+
+class Timeline:
+    """Timestamps made fit for a tracker: seconds from the stream's start, strictly growing, filled in where missing."""
+
+    def __init__(self, rate: float, start: float | None = None):
+        self._step = 1.0 / rate
+        self._start = start         # the timestamp that is second 0; None = the first one seen
+        self._last: float | None = None
+        self._last_arrival: float | None = None
+
+    def at(self, time: float | None, arrival: float | None = None) -> float:
+        """Place the next frame. `time` is its timestamp, seconds; `arrival`, for live streams, our clock as it came."""
+        previous, seen = self._last, self._last_arrival
+        self._last_arrival = arrival
+        if time is not None and self._start is None:
+            self._start = time
+        if previous is None:
+            self._last = max(0.0, time - self._start) if time is not None else 0.0
+            return self._last
+        expected = previous + self._step
+        if time is None:
+            self._last = expected
+            return expected
+        placed = time - self._start
+        elapsed = arrival - seen if arrival is not None and seen is not None else None
+        jumped_back = placed < previous - REORDERING
+        jumped_ahead = elapsed is not None and placed - previous > elapsed + MAX_JUMP
+        if jumped_back or jumped_ahead:
+            # The sender's counter was reset or rolled over: go on from here, and count from the new origin.
+            gap = max(self._step, elapsed) if elapsed is not None else self._step
+            self._start = time - (previous + gap)
+            placed = previous + gap
+        self._last = placed if placed > previous else previous + self._step / 100
+        return self._last
+
+
+class ArrivalClock:
+    """Our own clock, with the network's jitter taken out.
+
+    A packet is late by a delay that varies; the least delayed packet of the last minute tells best how the stream's
+    timestamps lie on our clock. So captured = timestamp + min(arrival - timestamp): frames that were held back by a
+    stalled network keep their true spacing and are never dated after their arrival.
+    """
+
+    WINDOW = 30.0       # seconds; the minimum is over the current and the previous window, so that it follows drift
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._window_began: float | None = None
+        self._least = self._least_before = float("inf")
+        self._last: tuple[float, float] | None = None
+
+    def saw(self, time: float | None, arrival: float) -> None:
+        """Tell of a packet: its timestamp in the stream and our clock as it arrived, both in seconds."""
+        if time is None:
+            return
+        if self._last is not None:
+            step, elapsed = time - self._last[0], arrival - self._last[1]
+            if step < -REORDERING or step > elapsed + MAX_JUMP or elapsed < -REORDERING:
+                self._reset()
+        if self._window_began is None or arrival - self._window_began > self.WINDOW:
+            self._least_before, self._least, self._window_began = self._least, float("inf"), arrival
+        self._least = min(self._least, arrival - time)
+        self._last = (time, arrival)
+
+    def captured(self, time: float | None, arrival: float) -> float:
+        """UTC seconds at which the frame with this timestamp was captured, give or take `ARRIVAL`."""
+        least = min(self._least, self._least_before)
+        if time is None or least == float("inf"):
+            return arrival
+        return min(arrival, time + least)
+
+
+def media_start(creation_time: str | None, duration: float | None) -> tuple[float, float]:
+    """When a recording began (UTC seconds), and how surely (seconds), from its `creation_time` metadata.
+
+    Some devices write the moment the recording began (as QuickTime's specification has it), others the moment the file
+    was closed: the length of the recording is the uncertainty, and the field counts whole seconds. That holds for files
+    as the camera wrote them. Without the field time is counted from 1970 and its uncertainty is `UNKNOWN`.
+    """
+    if creation_time:
+        try:
+            made = datetime.fromisoformat(creation_time)
+        except ValueError:
+            return 0.0, UNKNOWN
+        made = made if made.tzinfo else made.replace(tzinfo=UTC)
+        if made.year > 1980:            # unset clocks write 1904 or 1970
+            return made.timestamp(), 1.0 + (duration or 0.0)
+    return 0.0, UNKNOWN

@@ -1,0 +1,241 @@
+"""One stream, opened and decoded by FFmpeg (PyAV). Runs in the reader process only: it may hang, it may crash."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.error import EOFError as FFmpegEOFError
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from streamheal.records import Clock
+from streamheal.video.backoff import ErrorClass
+from streamheal.video.clocks import ARRIVAL, ArrivalClock, Timeline, media_start
+from streamheal.video.link import OpenOptions
+
+MAX_DAMAGED = 20.0
+"""Seconds for which frames count as damaged after an error when no keyframe comes (streams with intra refresh have only
+the first; a refresh takes a second or two, the longest usual keyframe distance is ten)."""
+
+_CLASSES: tuple[tuple[type[Exception], ErrorClass], ...] = (
+    (av.error.HTTPUnauthorizedError, "auth"),
+    (av.error.HTTPForbiddenError, "auth"),
+    (PermissionError, "auth"),
+    (av.error.HTTPNotFoundError, "not-found"),
+    (FileNotFoundError, "not-found"),
+    (ConnectionRefusedError, "unreachable"),
+    (TimeoutError, "timeout"),
+    (av.error.ExitError, "timeout"),            # PyAV's interrupt callback, on its timeout
+    (ConnectionError, "lost"),
+    (av.error.EOFError, "lost"),
+    (av.error.InvalidDataError, "invalid"),
+    (av.error.HTTPError, "not-found"),
+    (OSError, "unreachable"),                   # "Input/output error" stands for a host name that is not known
+)
+
+
+class StreamError(Exception):
+    """A stream can't be opened or read on. The text never holds the URL."""
+
+    def __init__(self, error_class: ErrorClass, text: str):
+        super().__init__(text)
+        self.error_class = error_class
+
+
+def classify(error: BaseException) -> ErrorClass:
+    """The class of an FFmpeg error, which decides how long to wait before the next attempt."""
+    return next((name for kind, name in _CLASSES if isinstance(error, kind)), "invalid")
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A frame as the decoder gave it, with its time; pixels are converted only when they are wanted."""
+
+    frame: av.VideoFrame
+    shape: tuple[int, int]          # (height, width) as it will be written: scaled and upright
+    pts: float
+    captured_at: float
+    clock: Clock
+    uncertainty: float
+    corrupt: bool
+
+    def write(self, target: np.ndarray) -> None:
+        """Convert into `target`, uint8 RGB of `shape`, turned upright."""
+        turns = _quarter_turns(self.frame)
+        height, width = self.shape if turns % 2 == 0 else self.shape[::-1]
+        rgb = self.frame.reformat(width=width, height=height, format="rgb24").to_ndarray()
+        np.copyto(target, np.rot90(rgb, turns))
+
+
+class VideoInput:
+    """The first video stream of a recording or camera. Iterate to decode it.
+
+    Raises StreamError if it can't be opened, or has no video.
+    """
+
+    def __init__(self, options: OpenOptions, now: Callable[[], float] = time.time):
+        self.options, self._now = options, now
+        self.warnings: list[str] = []       # what was wrong with a recording that could be read nevertheless
+        self._container = None
+        try:
+            self._open()
+        except FFmpegError as error:
+            self.close()
+            raise StreamError(classify(error), _describe(error)) from None
+        except StreamError:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        o = self.options
+        if not o.live:
+            self._container = av.open(f"file:{o.url}" if "://" not in o.url else o.url)
+        else:
+            settings = {}
+            if o.url.startswith(("rtsp://", "rtsps://")):
+                settings = {
+                    "rtsp_transport": o.transport,
+                    "allowed_media_types": "video",     # sound and ONVIF metadata would only cost bandwidth
+                    "timeout": str(int(o.stall_timeout * 1e6)),
+                }
+            self._container = av.open(o.url, options=settings, timeout=(o.open_timeout, o.stall_timeout))
+        videos = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not videos:
+            kinds = sorted({s.type for s in self._container.streams}) or ["nothing"]
+            raise StreamError("invalid", f"there is no video in it, only {', '.join(kinds)}")
+        self._stream = stream = videos[0]
+        if stream.codec_context is None:
+            raise StreamError("invalid", "no decoder for its video codec in this build of FFmpeg")
+        self._check_size(stream.codec_context.width, stream.codec_context.height)
+        # One thread: the processes are the parallelism, and frame threads would delay live frames and blur which
+        # packet an error belongs to. One core decodes 300 fps of 1080p HEVC.
+        stream.codec_context.thread_count = 1
+        rate = next((r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r), Fraction(25))
+        self.rate = float(min(max(rate, Fraction(1, 60)), Fraction(1000)))
+        base = stream.time_base or Fraction(1, 90000)
+        start = float(stream.start_time * base) if stream.start_time is not None else None
+        self._timeline = Timeline(self.rate, None if o.live else start)
+        container_seconds = self._container.duration / 1e6 if self._container.duration else None
+        self.duration = float(stream.duration * base) if stream.duration else container_seconds
+        self._media_start = media_start(
+            stream.metadata.get("creation_time") or self._container.metadata.get("creation_time"), self.duration
+        )
+        self._arrival = ArrivalClock()
+
+    @property
+    def description(self) -> str:
+        context = self._stream.codec_context
+        return f"{context.name} {context.width}x{context.height}, {self.rate:.3g} fps"
+
+    def __iter__(self) -> Iterator[Decoded | None]:
+        """Frames in the order of presentation, the last ones out of the decoder too. None is a sign of life: a packet
+        was read that gave no frame.
+
+        Raises StreamError at the end of a live stream, or where a recording can't be read to its end: everything that
+        could be decoded was given before.
+        """
+        packets = failures = 0
+        damaged_since: float | None = None
+        last_time = 0.0
+        for packet in self._packets():
+            arrival = self._now()
+            base = packet.time_base
+            if packet.size:
+                packets += 1
+                if self.options.live and packet.pts is not None:
+                    self._arrival.saw(float(packet.pts * base), arrival)
+            if packet.is_corrupt:
+                damaged_since = last_time
+            try:
+                frames = packet.decode()
+            except FFmpegEOFError:
+                frames = []
+            except FFmpegError as error:
+                if isinstance(error, MemoryError):
+                    raise StreamError("invalid", "the decoder ran out of memory") from None
+                failures += 1
+                damaged_since = last_time
+                frames = []
+            if not frames:
+                yield None
+            for frame in frames:
+                self._check_size(frame.width, frame.height)
+                last_time = pts = self._timeline.at(frame.time, arrival if self.options.live else None)
+                if damaged_since is not None and (
+                    (frame.key_frame and not frame.is_corrupt and not packet.is_corrupt)
+                    or not 0 <= pts - damaged_since <= MAX_DAMAGED
+                ):
+                    damaged_since = None
+                if frame.is_corrupt:
+                    damaged_since = pts
+                captured_at, clock, uncertainty = self._captured(frame.time, pts, arrival)
+                shape = self._shape(frame)
+                yield Decoded(frame, shape, pts, captured_at, clock, uncertainty, damaged_since is not None)
+        if failures:
+            self.warnings.append(f"{failures} of {packets} packets could not be decoded")
+        expected = self._stream.frames
+        if not self.options.live and expected and packets < expected:
+            self.warnings.append(f"it is cut short: its index names {expected} frames, {packets} are there")
+
+    def _packets(self) -> Iterator[av.Packet]:
+        demuxer = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(demuxer)
+            except StopIteration:
+                break
+            except FFmpegError as error:
+                if self.options.live:
+                    raise StreamError(classify(error), _describe(error)) from None
+                self.warnings.append(f"it can't be read to its end: {_describe(error)}")
+                yield from self._flush()
+                return
+            yield packet
+        if self.options.live:
+            raise StreamError("lost", "the sender ended the stream")
+
+    def _flush(self) -> Iterator[av.Packet]:
+        packet = av.Packet()        # an empty packet makes the decoder give what it still holds
+        packet.stream = self._stream
+        packet.time_base = self._stream.time_base
+        yield packet
+
+    def _captured(self, time: float | None, pts: float, arrival: float) -> tuple[float, Clock, float]:
+        if not self.options.live:
+            began, uncertainty = self._media_start
+            return began + pts, "media", uncertainty
+        return self._arrival.captured(time, arrival), "arrival", ARRIVAL
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self.options.max_pixels:
+            raise StreamError(
+                "invalid",
+                f"its pictures have {width}x{height} pixels, more than the {self.options.max_pixels} that are allowed "
+                "(set by max_pixels)",
+            )
+
+    def _shape(self, frame: av.VideoFrame) -> tuple[int, int]:
+        height, width = frame.height, frame.width
+        if _quarter_turns(frame) % 2:
+            height, width = width, height
+        limit = self.options.max_height
+        if limit and height > limit:
+            height, width = limit, max(2, round(width * limit / height))
+        return height, width
+
+    def close(self) -> None:
+        if self._container is not None:
+            self._container.close()
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Counterclockwise quarter turns that set the picture upright (its display matrix: phones film lying down)."""
+    return round(frame.rotation / 90) % 4
+
+
+def _describe(error: FFmpegError) -> str:
+    """FFmpeg's words without the file name, which may be a URL with a password in it."""
+    return error.strerror or type(error).__name__
