@@ -145,7 +145,7 @@ class Kafka(Section):
     """The Kafka sink. Events wait in an outbox on disk until the broker has acknowledged them."""
 
     bootstrap_servers: list[str] = Field(min_length=1)
-    topic: str = "streamheal.faces.v1"
+    topic: str = Field("streamheal.faces.v1", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     username: str | None = None
@@ -156,6 +156,9 @@ class Kafka(Section):
     ssl_check_hostname: bool = True
     outbox: Path | None = Field(None, description="The SQLite file; default: outbox.sqlite in output.path.")
     delivery_timeout: Seconds = Field(30, description="Seconds before an unacknowledged event is sent again.")
+    max_message_bytes: int = Field(
+        1_048_576, ge=1024, description="Larger events become dead letters; brokers take 1 MiB unless told otherwise."
+    )
 
     @model_validator(mode="after")
     def _complete_sasl(self):

@@ -23,7 +23,6 @@ CREATE TABLE IF NOT EXISTS outbox (
     headers  TEXT NOT NULL,                         -- JSON: [[name, value], …]
     payload  BLOB NOT NULL,
     added_ns INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
     dead     TEXT                                   -- why it will never be delivered; NULL while it waits
 );
 CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq) WHERE dead IS NULL;
@@ -39,7 +38,6 @@ class Event:
     key: bytes
     headers: list[tuple[str, bytes]]
     payload: bytes
-    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +87,21 @@ class Outbox:
         events, size = [], 0
         with self._lock:
             rows = self._run(
-                "SELECT seq, id, key, headers, payload, attempts FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT ?",
+                "SELECT seq, id, key, headers, payload FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT ?",
                 (limit,),
             )
-            for seq, id, key, headers, payload, attempts in rows:
+            for seq, id, key, headers, payload in rows:
                 size += len(payload)
                 if events and size > max_bytes:
                     break
                 pairs = [(name, value.encode()) for name, value in json.loads(headers)]
-                events.append(Event(seq, id, key, pairs, payload, attempts))
+                events.append(Event(seq, id, key, pairs, payload))
             rows.close()
         return events
 
     def acknowledge(self, events: Iterable[Event]) -> None:
         """The broker has these: forget them, all in one transaction."""
         self._run_many("DELETE FROM outbox WHERE seq = ?", [(e.seq,) for e in events])
-
-    def count_attempt(self, events: Iterable[Event]) -> None:
-        """These were sent in vain once more."""
-        self._run_many("UPDATE outbox SET attempts = attempts + 1 WHERE seq = ?", [(e.seq,) for e in events])
 
     def bury(self, event: Event, reason: str) -> None:
         """`event` can never be delivered: keep it as a dead letter with the reason, and don't try again."""

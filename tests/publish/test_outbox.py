@@ -78,14 +78,6 @@ def test_a_batch_is_bounded_in_number_and_bytes_but_never_empty(outbox):
     assert len(outbox.pending(max_bytes=1)) == 1
 
 
-def test_attempts_are_counted_across_a_restart(tmp_path):
-    box = Outbox(tmp_path / "o.sqlite")
-    add(box, "a")
-    box.count_attempt(box.pending())
-    box.close()
-    assert Outbox(tmp_path / "o.sqlite").pending()[0].attempts == 1
-
-
 def test_every_added_event_outlives_kill_minus_9(tmp_path):
     path = tmp_path / "o.sqlite"
     writer = (
