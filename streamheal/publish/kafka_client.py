@@ -22,8 +22,13 @@ BATCH_BYTES = 256 * 1024
 """Small events share a request up to this size; a larger one goes alone."""
 
 
+_CAUSE = re.compile(
+    r"^(?:Connection|Bootstrap (?:connection|attempt) to \S+) failed: (.*?)(?: \(backoff [0-9.]+ secs\))?$"
+)
+
+
 class _ClientLog(logging.Handler):
-    """Stands between kafka-python's loggers and the program's: remembers the last complaint, forwards at DEBUG."""
+    """Stands between kafka-python's loggers and the program's: remembers why a connection failed, forwards at DEBUG."""
 
     def __init__(self):
         super().__init__(logging.WARNING)
@@ -37,7 +42,8 @@ class _ClientLog(logging.Handler):
             return
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        self.complaint = text
+        if cause := _CAUSE.search(text):
+            self.complaint = cause[1]
         log.debug("%s: %s", record.name, text)
 
 
@@ -140,8 +146,7 @@ def disconnect(producer: KafkaProducer) -> None:
 
 
 def _why(settings: Kafka, error: Exception, timeout: float) -> str:
-    complaint = re.sub(r" \(backoff [0-9.]+ secs\)", "", _client_log.complaint)
-    said = complaint or redact(error)
+    said = _client_log.complaint or redact(error)
     where = ", ".join(redact(server) for server in settings.bootstrap_servers)
     if "Topic" in type(error).__name__ or "update metadata" in str(error):
         return f"kafka: {where} has no topic {settings.topic!r} that this user may write to: {error}"
