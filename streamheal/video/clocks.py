@@ -1,5 +1,6 @@
 """Time: where a frame stands in its stream, and when it was captured, by which clock, how surely."""
 
+import struct
 from datetime import UTC, datetime
 
 UNKNOWN = 1e10
@@ -15,13 +16,21 @@ SENDER = 0.1
 local network, and up to a frame or two between exposure and the RTP timestamp."""
 
 MAX_LATENCY = 30.0
-"""A sender's clock that says a packet was captured longer ago than this as it arrives is taken to be wrong."""
+"""Seconds. A sender's clock that says a packet was captured longer ago than this as it arrives is taken to be wrong."""
+
+MAX_LEAD = 5.0
+"""And so is one that is ahead of ours by more than this, seconds. Up to there the lead adds to the uncertainty: one of
+both clocks is wrong by as much."""
 
 MAX_JUMP = 10.0
 """Seconds by which a live stream's timestamps may run ahead of our clock between two packets; more is a jump."""
 
 REORDERING = 1.0
 """Seconds by which timestamps may step back without the stream having started anew: B-frames, jitter."""
+
+
+_REPORT = struct.Struct("@IQI")     # ssrc, NTP time (32.32 fixed point, since 1900), RTP timestamp
+_NTP_TO_UNIX = 2_208_988_800
 
 
 class Timeline:
@@ -96,6 +105,46 @@ class ArrivalClock:
         if time is None or least == float("inf"):
             return arrival
         return min(arrival, time + least)
+
+
+class SenderClock:
+    """The sender's wall clock, from RTCP sender reports (RFC 3550, 6.4.1).
+
+    FFmpeg gives the wall time of the stream's timestamp 0 once, at the first report (`start_time_realtime`; some seconds
+    after the first frame), and each report as side data of the packet that follows it. A report pairs an NTP time with
+    an RTP timestamp. Following the later ones too keeps a clock that drifts by 100 ppm from being 8 s off after a day,
+    and follows a sender whose clock is set while it streams.
+    """
+
+    def __init__(self, ticks_per_second: float):
+        self._ticks_per_second = ticks_per_second   # of the RTP clock, which is the stream's time base
+        self._start: float | None = None            # UTC seconds of timestamp 0
+        self._last: tuple[int, float] | None = None     # the last report's RTP timestamp, and the stream time it means
+
+    def started(self, start: float) -> None:
+        """Tell what FFmpeg took from the first report: UTC seconds of timestamp 0."""
+        if self._start is None:
+            self._start = start
+
+    def reported(self, report: bytes) -> None:
+        """Tell of a sender report: FFmpeg's `AVRTCPSenderReport`."""
+        if self._start is None or len(report) < _REPORT.size:
+            return
+        _, ntp, rtp = _REPORT.unpack_from(report)
+        seconds = ntp / 2**32
+        utc = seconds - _NTP_TO_UNIX if seconds >= 2**31 else seconds + 2**32 - _NTP_TO_UNIX    # era 1 begins in 2036
+        if self._last is None:
+            self._last = (rtp, utc - self._start)
+            return
+        last_rtp, last_time = self._last
+        step = (rtp - last_rtp + 2**31) % 2**32 - 2**31     # RTP timestamps roll over
+        time = last_time + step / self._ticks_per_second
+        self._last = (rtp, time)
+        self._start = utc - time
+
+    def captured(self, time: float | None) -> float | None:
+        """UTC seconds by the sender's clock at timestamp `time`, or None before its first report."""
+        return None if time is None or self._start is None else self._start + time
 
 
 def media_start(creation_time: str | None, duration: float | None) -> tuple[float, float]:

@@ -13,7 +13,16 @@ from av.stream import Disposition
 
 from streamheal.records import Clock
 from streamheal.video.backoff import ErrorClass
-from streamheal.video.clocks import ARRIVAL, ArrivalClock, Timeline, media_start
+from streamheal.video.clocks import (
+    ARRIVAL,
+    MAX_LATENCY,
+    MAX_LEAD,
+    SENDER,
+    ArrivalClock,
+    SenderClock,
+    Timeline,
+    media_start,
+)
 from streamheal.video.link import OpenOptions
 
 MAX_DAMAGED = 20.0
@@ -76,15 +85,24 @@ class VideoInput:
     Raises StreamError if it can't be opened, or has no video.
     """
 
-    def __init__(self, options: OpenOptions, now: Callable[[], float] = time.time):
-        self.options, self._now = options, now
+    def __init__(
+        self,
+        options: OpenOptions,
+        *,
+        now: Callable[[], float] = time.time,
+        note: Callable[[str], object] = lambda text: None,
+    ):
+        self.options, self._now, self._note = options, now, note
         self.warnings: list[str] = []       # what was wrong with a recording that could be read nevertheless
         self._container = None
         try:
             self._open()
         except FFmpegError as error:
             self.close()
-            raise StreamError(classify(error), _describe(error)) from None
+            text = _describe(error)
+            if not options.live and classify(error) == "invalid":
+                text = f"it can't be opened as video ({text}); it may be cut short, damaged, or something else"
+            raise StreamError(classify(error), text) from None
         except StreamError:
             self.close()
             raise
@@ -124,6 +142,11 @@ class VideoInput:
             stream.metadata.get("creation_time") or self._container.metadata.get("creation_time"), self.duration
         )
         self._arrival = ArrivalClock()
+        self._sender = SenderClock(float(1 / base))
+        self._distrusted = False
+        self._began: float | None = None
+        # A recording on a web server is sent as fast as the network goes; a camera has no length.
+        self._paced = o.live and self._container.duration is not None and not o.url.startswith(("rtsp://", "rtsps://"))
 
     @property
     def description(self) -> str:
@@ -137,17 +160,17 @@ class VideoInput:
         Raises StreamError at the end of a live stream, or where a recording can't be read to its end: everything that
         could be decoded was given before.
         """
-        packets = failures = 0
+        packets = damaged = failures = frames_seen = 0
         damaged_since: float | None = None
         last_time = 0.0
         for packet in self._packets():
             arrival = self._now()
-            base = packet.time_base
             if packet.size:
                 packets += 1
-                if self.options.live and packet.pts is not None:
-                    self._arrival.saw(float(packet.pts * base), arrival)
+                if self.options.live:
+                    self._look_at_clocks(packet, arrival)
             if packet.is_corrupt:
+                damaged += 1
                 damaged_since = last_time
             try:
                 frames = packet.decode()
@@ -162,6 +185,7 @@ class VideoInput:
             if not frames:
                 yield None
             for frame in frames:
+                frames_seen += 1
                 self._check_size(frame.width, frame.height)
                 last_time = pts = self._timeline.at(frame.time, arrival if self.options.live else None)
                 if damaged_since is not None and (
@@ -173,9 +197,13 @@ class VideoInput:
                     damaged_since = pts
                 captured_at, clock, uncertainty = self._captured(frame.time, pts, arrival)
                 shape = self._shape(frame)
+                if self._paced:
+                    self._pace(pts)
                 yield Decoded(frame, shape, pts, captured_at, clock, uncertainty, damaged_since is not None)
-        if failures:
-            self.warnings.append(f"{failures} of {packets} packets could not be decoded")
+        if not frames_seen:
+            raise StreamError("invalid", f"none of its {packets} packets could be decoded to a picture")
+        if failures or damaged:
+            self.warnings.append(f"of {packets} packets {damaged} are damaged and {failures} could not be decoded")
         expected = self._stream.frames
         if not self.options.live and expected and packets < expected:
             self.warnings.append(f"it is cut short: its index names {expected} frames, {packets} are there")
@@ -207,7 +235,29 @@ class VideoInput:
         if not self.options.live:
             began, uncertainty = self._media_start
             return began + pts, "media", uncertainty
+        sent = self._sender.captured(time)
+        if sent is not None:
+            lead = sent - arrival
+            if -MAX_LATENCY <= lead <= MAX_LEAD:
+                self._distrusted = False
+                return sent, "sender", SENDER + max(0.0, lead)
+            if not self._distrusted:
+                self._distrusted = True
+                self._note(f"its clock is off by about {lead:.0f} s against ours; times of arrival are used instead")
         return self._arrival.captured(time, arrival), "arrival", ARRIVAL
+
+    def _look_at_clocks(self, packet: av.Packet, arrival: float) -> None:
+        if packet.pts is not None:
+            self._arrival.saw(float(packet.pts * packet.time_base), arrival)
+        if (start := self._container.start_time_realtime) is not None and start > 0:
+            self._sender.started(start / 1e6)
+        if packet.has_sidedata("rtcp_sr"):
+            self._sender.reported(bytes(packet.get_sidedata("rtcp_sr")))
+
+    def _pace(self, pts: float) -> None:
+        if self._began is None:
+            self._began = time.monotonic() - pts
+        time.sleep(min(1.0, max(0.0, self._began + pts - time.monotonic())))
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self.options.max_pixels:

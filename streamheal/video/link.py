@@ -4,7 +4,7 @@ A decoder is where hostile bytes meet C code; what comes out of its process is d
 
     to the process     open (options, free slots) · free (slot) · stop
     from the process   hello · opened (description) · alive · frame (slot, shape, times) · dropped (count)
-                       · ended (warning) · failed (error_class, text)
+                       · note (text) · ended (warning) · failed (error_class, text)
 """
 
 import contextlib

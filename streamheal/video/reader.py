@@ -76,6 +76,8 @@ class Reader:
     `read` hands out frames that own their pixels. `notify`, if given, is called from the reader's thread whenever a
     frame or a change of state is there, so that one consumer can wait for many readers; it must return at once.
 
+    `open_timeout`: seconds to the first frame; `stall_timeout`: seconds without a frame (recordings: without a sign of
+    life) before the attempt is given up; by default 10 for cameras and 60 for recordings, which may lie on slow disks.
     `skip`: number of frames at the start of a recording that are not delivered (their sequence numbers are left out),
     to resume after an interruption. `max_height`: taller pictures are scaled down. `max_pixels`: larger ones are
     refused.
@@ -90,8 +92,8 @@ class Reader:
         *,
         live: bool,
         transport: Literal["tcp", "udp"] = "tcp",
-        open_timeout: float = 10.0,
-        stall_timeout: float = 10.0,
+        open_timeout: float | None = None,
+        stall_timeout: float | None = None,
         max_height: int | None = None,
         max_pixels: int = MAX_PIXELS,
         skip: int = 0,
@@ -110,8 +112,8 @@ class Reader:
             url=source,
             live=live,
             transport=transport,
-            open_timeout=open_timeout,
-            stall_timeout=stall_timeout,
+            open_timeout=open_timeout or (10.0 if live else 60.0),
+            stall_timeout=stall_timeout or (10.0 if live else 60.0),
             max_height=max_height,
             max_pixels=max_pixels,
             skip=skip,
@@ -311,29 +313,37 @@ class Reader:
             slots = [s for s in range(self._ring.slots) if s not in self._held]
             process.link.send("open", options=asdict(options), slots=slots)
         opened_at: float | None = None
-        deadline = time.monotonic() + options.open_timeout + GRACE
+        patience = options.open_timeout
+        heard = framed = time.monotonic()       # last sign of life, last frame
         while not self._stopping.is_set():
-            if not process.link.waiting(max(0.0, min(1.0, deadline - time.monotonic()))):
-                if time.monotonic() < deadline:
-                    continue
-                if not self.live and len(self._held) == self._ring.slots:
-                    deadline = time.monotonic() + options.stall_timeout + GRACE     # it waits for the consumer
-                    continue
+            now = time.monotonic()
+            if not self.live and len(self._held) == self._ring.slots:
+                heard = now         # it waits for the consumer
+            if now - heard > patience + GRACE:
                 doing = "opening" if opened_at is None else "reading"
                 self._kill(process)
                 return _Outcome("hung", f"its reader process hung while {doing}, and was killed", _since(opened_at))
+            if self.live and now - framed > patience + GRACE:
+                self._kill(process)
+                return _Outcome("timeout", f"it sends, but no picture for {patience:g} s", _since(opened_at))
+            if not process.link.waiting(0.5):
+                continue
             message = process.link.receive()
             if message is None:
                 how = self._kill(process)
                 return _Outcome("crashed", f"its reader process {how}", _since(opened_at))
-            deadline = time.monotonic() + options.stall_timeout + GRACE
+            heard = time.monotonic()
             match message["kind"]:
                 case "opened":
                     opened_at = time.monotonic()
                     self._opened(message["description"])
                 case "frame":
+                    framed, patience = heard, options.stall_timeout
                     self._take(message)
+                case "note":
+                    log.warning("%s: %s", self.name, redact(message["text"]))
                 case "dropped":
+                    framed = heard
                     with self._changed:
                         self._drops["no-slot"] += message["count"]
                 case "failed":

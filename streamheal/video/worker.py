@@ -18,6 +18,10 @@ ALIVE_EVERY = 0.5
 """Seconds between signs of life when packets come but no frames."""
 
 
+SLOT_PATIENCE = 0.05
+"""Seconds that a live frame waits for a slot before it is dropped."""
+
+
 class Worker:
     """Two threads: this one reads the stream, the other listens, so that a stop is heard while a slot is awaited."""
 
@@ -62,7 +66,7 @@ class Worker:
         self._opens.put(None)
 
     def _read(self, options: OpenOptions) -> None:
-        stream = VideoInput(options)
+        stream = VideoInput(options, note=lambda text: self.link.send("note", text=text))
         try:
             self.link.send("opened", description=stream.description)
             sequence = 0
@@ -86,8 +90,8 @@ class Worker:
 
     def _deliver(self, decoded: Decoded, sequence: int, live: bool) -> None:
         with self._changed:
-            if not live:
-                self._changed.wait_for(lambda: self._free or self._stop)
+            # Live, a slot is back in a moment: the frame that lies unread in it is given up for this one.
+            self._changed.wait_for(lambda: self._free or self._stop, SLOT_PATIENCE if live else None)
             slot = self._free.pop() if self._free else None
         if self._stop:
             return
