@@ -87,7 +87,8 @@ class Detector(Section):
     max_side: Annotated[int, Field(ge=64, le=8192)] = Field(
         1920, description="The longer side given to the network, pixels, after scale; larger pictures are shrunk."
     )
-    every: Annotated[int, Field(ge=1, le=30)] = Field(1, description="Detect in every n-th frame.")
+    every: Annotated[int, Field(ge=1, le=30)] = Field(1, description="Recordings: detect in every n-th frame.")
+    batch: Annotated[int, Field(ge=1, le=64)] = Field(4, description="Most frames in one call, over all cameras.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
 
 

@@ -7,7 +7,7 @@ import torch
 
 from streamheal import weights
 from streamheal.heal import networks
-from streamheal.heal.device import by_side, chunks, choose_device, to_batch
+from streamheal.heal.device import by_side, choose_device, chunks, to_batch
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.records import ModelUsed
 

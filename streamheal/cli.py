@@ -1,0 +1,143 @@
+"""The command line, one function a command. Heavy imports happen inside the commands, so that --help answers at once."""
+
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamheal.errors import StreamhealError, redact
+
+app = typer.Typer(
+    help="Video surveillance that heals faces.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+PipelineFile = Annotated[Path, typer.Argument(help="A pipeline file, such as pipelines/demo.yaml.")]
+Data = Annotated[Path, typer.Option("--data", help="Folder with the data sets (docs/training.md).")]
+
+
+def main() -> None:
+    """Entry point: an error that a user can mend is one message, and exit status 2."""
+    try:
+        app()
+    except StreamhealError as error:
+        typer.echo(f"streamheal: {redact(error)}", err=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more in the log.")] = False,
+) -> None:
+    if version:
+        from streamheal import __version__
+
+        typer.echo(f"streamheal {__version__}")
+        raise typer.Exit()
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+@app.command()
+def run(
+    file: PipelineFile,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set output.path=out.")
+    ] = None,
+) -> None:
+    """Run a pipeline file: to the end of its recordings, or until stopped (Ctrl-C, SIGTERM)."""
+    from streamheal.console import RunDisplay
+    from streamheal.pipeline import Pipeline
+
+    pipeline = Pipeline.from_file(_shipped(file), overrides or ())
+    with RunDisplay() as display:
+        # A second signal ends the process at once.
+        def stop(number: int, _frame) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            pipeline.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        summary = pipeline.run(display.update)
+    display.summarise(summary)
+    if summary.counts.get("recordings.failed"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def validate(
+    file: PipelineFile,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+) -> None:
+    """Say what is wrong with a pipeline file: file, line, key, what is allowed."""
+    from streamheal import pipeline_file
+
+    config = pipeline_file.load(_shipped(file), overrides or ())
+    source = config.source
+    what = f"{len(source.cameras)} cameras" if source.cameras else source.path or "the rendered demo clip"
+    sinks = [str(config.output.path)] if config.output else []
+    sinks += [f"kafka topic {config.kafka.topic}"] if config.kafka else []
+    typer.echo(f"{file}: ok: {what} → {', '.join(sinks)}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of pipeline files, for editors."""
+    from streamheal import config
+
+    typer.echo(json.dumps(config.schema(), indent=2))
+
+
+@app.command()
+def doctor() -> None:
+    """Print what this machine has (CPU, GPU, codecs, weights with their hashes) and what is missing."""
+    from streamheal.watch.doctor import examine
+
+    found = examine()
+    width = max(len(check.name) for check in found)
+    for check in found:
+        typer.echo(f"{'ok     ' if check.ok else 'MISSING'} {check.name:<{width}}  {check.detail}")
+    if not all(check.ok or check.optional for check in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as configs/lr-trunk-16.yaml.")],
+    data: Data,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Time budget; training always ends in time.")],
+    out: Annotated[Path | None, typer.Option(help="Where checkpoints and pictures go; default: runs/NAME.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
+) -> None:
+    """Train a model from its recipe; goes on from a checkpoint in OUT if there is one."""
+    from streamheal.train.command import train as start
+
+    start(recipe, data, out or Path("runs") / recipe.stem, minutes, device=device)
+
+
+@app.command()
+def evaluate(
+    name: Annotated[str, typer.Argument(help="A model in models/manifest.json, or a detector (centerface, yunet).")],
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="Where the figures go; default: runs/evaluate-NAME.")] = None,
+) -> None:
+    """Judge a model on people that no training has seen; prints and writes the figures that its card shows."""
+    from streamheal.train.command import evaluate as judge
+
+    target = out or Path("runs") / f"evaluate-{name}"
+    typer.echo(judge(name, data, target))
+    typer.echo(f"written to {target}")
+
+
+def _shipped(file: Path) -> Path:
+    """`file`, or, where the program was installed without its checkout, the pipeline file of that name in the package."""
+    packaged = Path(__file__).parent / "_pipelines" / file.name
+    return packaged if not file.exists() and file.parts[:-1] == ("pipelines",) and packaged.exists() else file
