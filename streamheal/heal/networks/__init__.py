@@ -1,0 +1,62 @@
+"""Every network of the project: name → its configuration and its module. One file per system, one dict, no magic.
+
+    network = build("lr-trunk", {"width": 72})
+    network = load(weights.find("lr-trunk-16").path)
+"""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from torch import nn
+
+from streamheal import weights
+from streamheal.errors import ConfigError, WeightsError
+from streamheal.heal.networks.embedder import Embedder, EmbedderConfig
+from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
+from streamheal.heal.networks.restored import Restored
+from streamheal.heal.networks.unet import OcclusionUnet, OcclusionUnetConfig
+
+__all__ = ["NETWORKS", "RESTORERS", "Restored", "build", "load", "save"]
+
+NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
+    "lr-trunk": (LrTrunkConfig, LrTrunk),
+    "unet": (OcclusionUnetConfig, OcclusionUnet),
+    "embedder": (EmbedderConfig, Embedder),
+}
+
+RESTORERS = ("lr-trunk",)
+"""Those that take `(lr, visible)` and return `Restored`."""
+
+
+def build(system: str, config: dict | None = None) -> nn.Module:
+    """An untrained network. Raises ConfigError on an unknown system or an unknown or impossible config field."""
+    if system not in NETWORKS:
+        raise ConfigError(f"no network {system!r}; there are: {', '.join(NETWORKS)}")
+    kind, module = NETWORKS[system]
+    allowed = [field.name for field in fields(kind)]
+    if unknown := sorted(set(config or {}) - set(allowed)):
+        raise ConfigError(f"network {system!r} has no {', '.join(unknown)}; allowed: {', '.join(allowed)}")
+    try:
+        return module(kind(**(config or {})))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"network {system!r} can't be built from {config}: {error}") from error
+
+
+def load(path: Path, sha256: str | None = None) -> nn.Module:
+    """The trained network in the safetensors file at `path`, in eval mode, float32.
+
+    Raises WeightsError if the file is not whole, not pinned to `sha256`, or not of a network of this version.
+    """
+    tensors, header = weights.load(path, sha256)
+    try:
+        network = build(header["system"], header["network"])
+        network.load_state_dict(tensors)
+    except (KeyError, ConfigError, RuntimeError) as error:
+        raise WeightsError(f"weight file {path} doesn't fit any network of this version: {error}") from error
+    return network.eval()
+
+
+def save(path: Path, system: str, network: nn.Module, training: dict | None = None) -> str:
+    """Write `network` (fp16) with all that builds it again; `training` is told along. Returns the SHA-256."""
+    header = {"system": system, "network": asdict(network.config), "training": training or {}}
+    return weights.save(path, network.state_dict(), header)

@@ -1,0 +1,106 @@
+"""The project's own restorer: all depth at LR size, late upsampling. Little compute, and wide in context.
+
+At 16×16 one 3×3 convolution sees a fifth of a face; eleven residual blocks and one attention over all 256 positions see
+all of it. Three PixelShuffle steps lead to 128×128.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, fill_hidden, resample
+from streamheal.heal.networks.restored import Restored
+
+HR_SIZE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class LrTrunkConfig:
+    """Defaults: 1.33 M parameters, 0.5 GMAC a face."""
+
+    lr_size: int = 16                               # side of the input; 128 must be a power of two times it
+    width: int = 72                                 # channels at LR size
+    blocks_before: int = 8                          # residual blocks before the attention
+    blocks_after: int = 3
+    up_widths: tuple[int, ...] = (48, 28, 12)       # channels after each doubling; the last has no residual block
+    squeeze: int = 8                                # SE reduction
+    # Hidden pixels of the skip are filled smoothly, so that the network starts at inpainting + bicubic
+    # and not at a black hole or at the occluder's texture.
+    prefill: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "up_widths", tuple(self.up_widths))
+        if self.lr_size * 2 ** len(self.up_widths) != HR_SIZE:
+            raise ValueError(
+                f"lr_size {self.lr_size} doubled {len(self.up_widths)} times (up_widths) gives "
+                f"{self.lr_size * 2 ** len(self.up_widths)}; it must give {HR_SIZE}"
+            )
+
+
+class UpStep(nn.Sequential):
+    """Twice the size: convolution, PixelShuffle, then a residual block (or, at the end, LeakyReLU)."""
+
+    def __init__(self, inside: int, outside: int, last: bool):
+        super().__init__(
+            nn.Conv2d(inside, outside * 4, 3, padding=1),
+            nn.PixelShuffle(2),
+            nn.LeakyReLU(0.2) if last else ResidualBlock(outside, None),
+        )
+
+
+class LrTrunk(nn.Module):
+    """RGB and visibility at LR size → RGB 128×128."""
+
+    def __init__(self, config: LrTrunkConfig = LrTrunkConfig()):
+        super().__init__()
+        self.config = config
+        self.lr_size = config.lr_size
+        width = config.width
+        self.enter = nn.Conv2d(7 if config.prefill else 4, width, 3, padding=1)
+        self.before = nn.Sequential(*(ResidualBlock(width, config.squeeze) for _ in range(config.blocks_before)))
+        self.attention = PositionAttention(width, config.lr_size)
+        self.after = nn.Sequential(*(ResidualBlock(width, config.squeeze) for _ in range(config.blocks_after)))
+        widths = (width, *config.up_widths)
+        steps = len(config.up_widths)
+        self.up = nn.Sequential(*(UpStep(widths[i], widths[i + 1], i == steps - 1) for i in range(steps)))
+        self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)           # the untrained network is the skip alone
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, lr: torch.Tensor, visible: torch.Tensor) -> Restored:
+        """`lr` (B, 3, s, s) and `visible` (B, 1, s, s), both in [0, 1], s = config.lr_size → Restored.
+
+        The occluder's own pixels may stay in `lr`: `visible` says what to make of them. Raises ValueError on another
+        size; `layers.resample` brings any crop to it.
+        """
+        size = self.config.lr_size
+        if lr.shape[1:] != (3, size, size) or visible.shape != (lr.shape[0], 1, size, size):
+            raise ValueError(
+                f"lr {tuple(lr.shape)} and visible {tuple(visible.shape)}: this network takes (B, 3, {size}, {size}) "
+                f"and (B, 1, {size}, {size}); resample the crop first"
+            )
+        filled = fill_hidden(lr, visible) if self.config.prefill else lr
+        entered = torch.cat([lr, visible, filled] if self.config.prefill else [lr, visible], 1)
+        features = self.enter(entered * 2 - 1)
+        features = features + self.after(self.attention(self.before(features)))
+        hr = resample(filled, HR_SIZE).float() + self.leave(self.up(features)).float()
+        return Restored(
+            hr=hr if self.training else hr.clamp(0, 1),     # a clamp while training would stop the gradient
+            lr_completed=resample(hr.detach().clamp(0, 1), size),
+            occlusion=1 - visible,
+            evidence=evidence(visible),
+        )
+
+
+def evidence(visible: torch.Tensor, size: int = HR_SIZE) -> torch.Tensor:
+    """Share of each output pixel that visible input backs: `(B, 1, s, s)` → `(B, 1, size, size)` in [0, 1].
+
+    An output pixel leans on the LR pixels round it (bicubic support, ±2, weights falling with distance), so the map
+    is the visibility averaged over 3×3 LR pixels, then bilinear: 1 where all is visible, 0 from two LR pixels
+    inside a hole on.
+    """
+    kernel = visible.new_tensor([1.0, 2.0, 1.0]) / 4
+    local = F.conv2d(F.pad(visible, (1, 1, 1, 1), mode="replicate"), (kernel[:, None] * kernel)[None, None])
+    return F.interpolate(local, (size, size), mode="bilinear", align_corners=False).clamp(0, 1)
