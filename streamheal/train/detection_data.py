@@ -57,7 +57,7 @@ class Scene:
 
 @cache
 def split() -> dict[str, str]:
-    """Scene or clip name → "test" or "tune", as written down in `labels/detection_split.txt`; the rest is for training."""
+    """Scene or clip name → "test" or "tune", as `labels/detection_split.txt` says; the rest is for training."""
     text = files("streamheal.train").joinpath("labels/detection_split.txt").read_text()
     lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return {name: part for part, name in lines}
@@ -92,7 +92,7 @@ class Teacher:
 
 
 def label(name: str, image: np.ndarray, teacher: Teacher, own: np.ndarray | None = None) -> Scene:
-    """The teacher's faces; where the data set has its `own` boxes, those, with the teacher's landmarks where both agree."""
+    """The teacher's faces; where the data set has its `own` boxes, those, with the teacher's landmarks where they agree."""
     boxes, landmarks, scores = teacher(image)
     if own is None:
         sure = scores >= SURE

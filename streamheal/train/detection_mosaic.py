@@ -31,7 +31,7 @@ def mosaic(
         cell, found, points = _window(scene, rng, np.minimum(room, rng.integers(128, size + 1)), faces, smallest)
         height, width = cell.shape[:2]
         picture[top : top + height, left : left + width] = cell
-        boxes.append(found + [left, top, left, top])
+        boxes.append(found + np.array([left, top, left, top]))
         landmarks.append(points + np.array([left, top, 0]) * (points[..., 2:] > 0))
         free += [(left + width, top, right, top + height), (left, top + height, right, bottom)]
     packed = picture, np.concatenate(boxes), np.concatenate(landmarks)
@@ -42,7 +42,7 @@ def mosaic(
 def _window(
     scene: Scene, rng: np.random.Generator, room: np.ndarray, faces: tuple[float, float], smallest: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A part of the shrunk scene, at most `room` (w, h) in size, that shows the chosen face; its boxes and landmarks."""
+    """A part of the shrunk scene, at most `room` (w, h) in size, with the chosen face; its boxes and landmarks."""
     side = float(np.exp(rng.uniform(*np.log(faces))))
     whole = np.array(scene.image.shape[1::-1])
     if len(scene.boxes):

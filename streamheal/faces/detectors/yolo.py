@@ -1,0 +1,182 @@
+"""YOLO with five landmarks in ultralytics' networks: safetensors that ship, a user's `.pt`, ultralytics' ONNX export.
+
+Ultralytics is kept quiet: no settings in the home folder, no look at the network, no download, no packages installed.
+"""
+
+import ast
+import logging
+import os
+import tempfile
+import warnings
+from abc import abstractmethod
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from streamheal import weights
+from streamheal.errors import ConfigError, WeightsError
+from streamheal.faces.detector import FaceDetector, Raw, non_maximum_suppression
+
+SHIPPED = "yolo11n-face"
+NETWORK = "yolo11n-pose.yaml"  # comes inside the ultralytics package
+KEYPOINTS = (5, 3)  # five landmarks, each x, y, seen
+_NMS_IOU = 0.5
+
+
+def quiet_ultralytics() -> None:
+    """Must run before ultralytics is imported: it reads these as it loads."""
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / f"streamheal-ultralytics-{os.getuid()}"))
+    Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+
+
+def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOINTS):
+    """An untrained pose network for one class, `torch.nn.Module`."""
+    quiet_ultralytics()
+    from ultralytics.nn.tasks import PoseModel
+
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)  # importing it sets the level anew
+    return PoseModel(yaml, ch=3, nc=1, data_kpt_shape=keypoints, verbose=False)
+
+
+def save_network(network, path: Path) -> str:
+    """Write the network as fp16 safetensors, its description in the header; returns the SHA-256."""
+    description = {k: v for k, v in network.yaml.items() if k != "yaml_file"}
+    return weights.save(path, network.state_dict(), {"network": description, "kpt_shape": list(network.kpt_shape)})
+
+
+def load_network(path: Path, sha256: str | None = None):
+    """The network that `save_network` wrote, on the CPU, for inference."""
+    tensors, described = weights.load(path, sha256)
+    if list(described.get("kpt_shape", ())) != list(KEYPOINTS):
+        raise WeightsError(f"{path} has landmarks of shape {described.get('kpt_shape')}, needed {list(KEYPOINTS)}")
+    network = new_network(described["network"])
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} doesn't fit the network it describes: {error}") from error
+    return network.eval()
+
+
+def decode(output: np.ndarray, *, min_score: float) -> Raw:
+    """Faces from the `(4 + 1 + 15, n)` output for one picture: centre and sides, score, landmarks with visibility."""
+    output = output[:, output[4] >= min_score]
+    if not output.shape[1]:
+        return Raw.none()
+    centres, sides = output[:2].T, output[2:4].T
+    boxes = np.concatenate([centres - sides / 2, centres + sides / 2], 1)
+    landmarks = output[5:].T.reshape(-1, *KEYPOINTS)[..., :2]
+    keep = non_maximum_suppression(boxes, output[4], _NMS_IOU)
+    return Raw(boxes[keep], landmarks[keep], output[4][keep])
+
+
+class Yolo(FaceDetector):
+    """What all three kinds of file share: RGB in [0, 1] in, `(B, 20, n)` out."""
+
+    @abstractmethod
+    def outputs(self, batch: np.ndarray) -> np.ndarray:
+        """`(B, 20, n)` float32 for `(B, h, w, 3)` uint8 RGB."""
+
+    def forward(self, batch: np.ndarray) -> list[Raw]:
+        return [decode(output, min_score=self.min_score) for output in self.outputs(batch)]
+
+
+class TorchYolo(Yolo):
+    """Through torch, on the CPU or a GPU."""
+
+    def __init__(self, name: str, network, sha256: str, *, device: str, **common) -> None:
+        super().__init__(name, sha256, **common)
+        import torch
+
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._device = torch.device(device)
+            self._network = network.eval().fuse(verbose=False).to(self._device, memory_format=torch.channels_last)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"detector.device {device!r} can't be used here: {error}") from error
+        if self._device.type == "cuda":
+            self.pixels_per_pass = 64_000_000
+
+    def outputs(self, batch: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            pictures = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float() / 255
+            output = self._network(pictures)
+        return (output[0] if isinstance(output, tuple | list) else output).cpu().numpy()
+
+
+class OnnxYolo(Yolo):
+    """Ultralytics' own ONNX export (`dynamic=True`), through ONNX Runtime if that is installed, else OpenCV.
+
+    Neither torch nor ultralytics is needed to run it.
+    """
+
+    def __init__(self, path: Path, sha256: str, **common) -> None:
+        super().__init__(path.stem, sha256, **common)
+        try:
+            import onnxruntime
+        except ImportError:
+            self._session = None
+            try:
+                self._net = cv2.dnn.readNetFromONNX(str(path))
+            except cv2.error as error:
+                raise WeightsError(f"weight file {path} is not an ONNX network that OpenCV reads: {error}") from error
+            return
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+        except Exception as error:  # onnxruntime's errors share no base class
+            raise WeightsError(f"weight file {path} is not a readable ONNX network: {error}") from error
+        made_with = self._session.get_modelmeta().custom_metadata_map
+        shape = ast.literal_eval(made_with.get("kpt_shape", "None"))
+        if shape is None or tuple(shape) != KEYPOINTS:
+            raise WeightsError(f"{path} has landmarks of shape {shape}, needed {KEYPOINTS}: export a face pose network")
+        if made_with.get("dynamic", "True") == "False" and "True" not in made_with.get("args", "True"):
+            raise WeightsError(f"{path} takes one picture size only; export it with dynamic=True")
+
+    def outputs(self, batch: np.ndarray) -> np.ndarray:
+        pictures = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) / 255
+        if self._session is None:
+            self._net.setInput(pictures)
+            return self._net.forward()
+        return self._session.run(None, {self._session.get_inputs()[0].name: pictures})[0]
+
+
+def build_yolo(path: Path | None, sha256: str | None, *, device: str, **common) -> Yolo:
+    """The detector for a weight file, by its suffix; None is the one that ships."""
+    if path is None:
+        shipped = weights.find(SHIPPED)
+        return TorchYolo(SHIPPED, load_network(shipped.path), shipped.sha256, device=device, **common)
+    kinds = (".safetensors", ".onnx", ".pt")
+    if path.suffix not in kinds:
+        raise ConfigError(f"detector.weights {path} must end in one of {', '.join(kinds)}")
+    if path.suffix == ".pt" and sha256 is None:
+        raise ConfigError(
+            f"{path} is a pickle, which can run code as it loads; set detector.sha256 to the hash of a file you trust, "
+            "or export it to ONNX (yolo export format=onnx dynamic=True)"
+        )
+    found = weights.check(path, sha256)
+    if path.suffix == ".onnx":
+        return OnnxYolo(path, found, **common)
+    network = _load_pickle(path) if path.suffix == ".pt" else load_network(path)
+    return TorchYolo(path.stem, network, found, device=device, **common)
+
+
+def _load_pickle(path: Path):
+    warnings.warn(f"{path} is a pickle: it is loaded because its hash is pinned", stacklevel=3)
+    quiet_ultralytics()
+    from ultralytics.nn.tasks import load_checkpoint
+
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+    try:
+        network, _ = load_checkpoint(str(path))
+    except Exception as error:  # a pickle fails in as many ways as there are classes
+        raise WeightsError(f"{path} is not an ultralytics checkpoint: {error}") from error
+    if tuple(getattr(network, "kpt_shape", ())) != KEYPOINTS:
+        raise WeightsError(f"{path} has no five landmarks (kpt_shape {getattr(network, 'kpt_shape', None)})")
+    return network
