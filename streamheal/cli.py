@@ -1,4 +1,4 @@
-"""The command line, one function a command. Heavy imports happen inside the commands, so that --help answers at once."""
+"""The command line, one function a command. Heavy imports happen inside them, so that --help answers at once."""
 
 import json
 import logging
@@ -104,7 +104,8 @@ def doctor() -> None:
     found = examine()
     width = max(len(check.name) for check in found)
     for check in found:
-        typer.echo(f"{'ok     ' if check.ok else 'MISSING'} {check.name:<{width}}  {check.detail}")
+        verdict = "ok" if check.ok else "absent" if check.optional else "MISSING"
+        typer.echo(f"{verdict:<7} {check.name:<{width}}  {check.detail}")
     if not all(check.ok or check.optional for check in found):
         raise typer.Exit(1)
 
@@ -138,6 +139,6 @@ def evaluate(
 
 
 def _shipped(file: Path) -> Path:
-    """`file`, or, where the program was installed without its checkout, the pipeline file of that name in the package."""
+    """`file`, or the one of that name in the package, where the program was installed without its checkout."""
     packaged = Path(__file__).parent / "_pipelines" / file.name
     return packaged if not file.exists() and file.parts[:-1] == ("pipelines",) and packaged.exists() else file

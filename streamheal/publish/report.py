@@ -68,7 +68,8 @@ def _track(folder: Path, event: dict) -> str:
         facts["identity drift"] = f"{drift:.2f} (1 − cosine between the embeddings of original and restored)"
     lines = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     head = f"{html.escape(event['camera'])} · track {event['track']} · revision {event['revision']}"
-    return f"<section><h2>{head} <small>{event['reason']}</small></h2><div>{''.join(figures)}</div><dl>{lines}</dl></section>"
+    head = f"<h2>{head} <small>{event['reason']}</small></h2>"
+    return f"<section>{head}<div>{''.join(figures)}</div><dl>{lines}</dl></section>"
 
 
 def _clock(iso: str) -> str:
