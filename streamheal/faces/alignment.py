@@ -41,11 +41,12 @@ def similarity(landmarks: np.ndarray, size: float = TEMPLATE_SIDE) -> np.ndarray
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape[-2:] != (5, 2):
         raise ValueError(f"landmarks have shape {points.shape}; expected (..., 5, 2)")
+    points = np.where(np.isfinite(points).all((-2, -1), keepdims=True), points, 0.0)  # coincident: refused below
     source, target = points[..., 0] + 1j * points[..., 1], TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1]
     target = target * (size / TEMPLATE_SIDE)
     source_mean, target_mean = source.mean(-1), target.mean()
     w, z = source - source_mean[..., None], target - target_mean
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         power = (np.abs(w) ** 2).sum(-1)
         a = (w.conj() * z).sum(-1) / power
         fit = np.abs(a) ** 2 * power / (np.abs(z) ** 2).sum()

@@ -9,7 +9,7 @@ What differs, because surveillance faces are tiny and frames come when they come
 - Velocity fades (Ornstein-Uhlenbeck, Singer 1970): a face that is hidden for a second is sought near where it went, not
   where a straight line leads.
 
-filterpy's filters cost about 35 µs per track and frame (100 tracks: 4 ms of one 2 GHz core); the costs between all
+filterpy's filters cost about 70 µs per track and frame (100 tracks: 10 ms of one slow core); the costs between all
 tracks and detections are computed at once.
 """
 
@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from streamheal.records import Face
 
 # Motion of faces, in sides (geometric mean of width and height) and seconds. A walker crosses 7 face sides a second.
-BIRTH_SPEED = 10.0  # standard deviation of the velocity of a face seen once
+BIRTH_SPEED = 8.0  # standard deviation of the velocity of a face seen once
 CRUISE_SPEED = 6.0  # of the velocity to which the model forgets
 SPEED_MEMORY = 1.0  # seconds in which a velocity fades to 1/e
 GROWTH = 0.5  # of the rate of ln side, 1/s
