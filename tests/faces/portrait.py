@@ -1,5 +1,7 @@
 """A real face of known landmarks, from a picture that scikit-image carries, at any size in a frame of any content."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from skimage import data
@@ -12,6 +14,7 @@ LANDMARKS = np.array([[203.6, 100.9], [246.9, 103.4], [225.0, 122.0], [204.7, 14
 NATIVE = native_side(LANDMARKS)
 
 
+@lru_cache(maxsize=128)
 def astronaut(size: float = NATIVE, angle: float = 0.0, centre=(160, 120), shape=(240, 320), blur=0.0):
     """A frame (H, W, 3) in which the aligned face would be `size` pixels wide, and its landmarks (5, 2).
 
