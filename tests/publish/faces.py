@@ -1,78 +1,27 @@
-"""A healed face with every field set, the same on every machine: what the tests of this folder publish."""
+"""Healed faces for tests of what leaves."""
 
 import numpy as np
 
 from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, Quality
 
 
-def healed_face(
-    *,
-    camera: str = "door",
-    track: int = 7,
-    revision: int = 2,
-    run: str = "run-1",
-    side: int = 19,
-    abstained: str | None = None,
-    marked: bool = True,
-    noise: bool = False,
-) -> HealedFace:
-    """`side` is the original's native size; with `noise` its pixels are random and hardly compress."""
-    y, x = np.mgrid[0:side, 0:side]
-    original = np.stack([(x * 13 + y) % 256, (y * 11 + track) % 256, (x * y + revision) % 256], -1).astype(np.uint8)
-    if noise:
-        original = np.random.default_rng(track).integers(0, 256, original.shape, np.uint8)
-    visible = (y < side * 0.6).astype(np.float32)
-    yy, xx = np.mgrid[0:128, 0:128]
-    restored = np.stack([(xx * 2) % 256, (yy * 2) % 256, (xx + yy) % 256], -1).astype(np.uint8)
-    evidence = (1 - yy / 127.0).astype(np.float32)
-    embedding = np.array([0.5, -0.5, 0.5, 0.5, 0, 0, 0, 0], np.float32)  # length 1, exact in binary
-    crops = tuple(
-        FaceCrop(
-            camera=camera,
-            epoch=1,
-            track=track,
-            sequence=sequence,
-            captured_at=1_790_000_000.25 + sequence / 25,
-            clock="sender",
-            clock_uncertainty=0.04,
-            image=original,
-            affine=np.array([[0.5, 0.1, -20.0], [-0.1, 0.5, -30.25]]),
-            box=np.array([100.5, 50.25, 119.5, 72.0], np.float32),
-            landmarks=np.array([[6, 7], [12, 7], [9, 10], [7, 13], [11, 13]], np.float32),
-            detector_score=0.75,
-            quality=Quality(19.0, 0.5, -12.5, 3.0, 1.5, 0.875, 0.625, 0.5),
-            visible=visible,
-        )
-        for sequence in (40, 31)
-    )
+def healed_face(*, camera="gate", track=12, revision=1, restored=True, run="run", seed=0, side=19) -> HealedFace:
+    rng = np.random.default_rng(seed)
+    quality = Quality(side, 0.5, 10.0, -5.0, 2.0, 0.9, 0.8, 0.6)
+    crop = FaceCrop(
+        camera=camera, epoch=0, track=track, sequence=41, captured_at=1_790_000_000.25, clock="arrival",
+        clock_uncertainty=0.5, image=rng.integers(0, 255, (side, side, 3), np.uint8), affine=np.eye(2, 3),
+        box=np.array([10, 20, 30, 40], np.float32), landmarks=rng.uniform(0, side, (5, 2)).astype(np.float32),
+        detector_score=0.9, quality=quality, visible=rng.uniform(0, 1, (side, side)).astype(np.float32),
+    )  # fmt: skip
+    job = HealJob(run, camera, 0, track, revision, "confirmed", (crop,), 1_790_000_000.0, 1_790_000_001.0, 25)
+    unit = rng.normal(size=(2, 128)).astype(np.float32)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     return HealedFace(
-        job=HealJob(
-            run=run,
-            camera=camera,
-            epoch=1,
-            track=track,
-            revision=revision,
-            reason="improved",
-            crops=crops,
-            first_seen=1_790_000_000.0,
-            last_seen=1_790_000_002.5,
-            frames=51,
-        ),
-        original=original,
-        embedding_original=embedding,
-        visible=visible,
-        restored=None if abstained else restored,
-        evidence=evidence,
-        embedding_restored=None if abstained else embedding[::-1].copy(),
-        drift=None if abstained else 0.125,
-        abstained=abstained,
-        provenance=Provenance(
-            software="streamheal 0.1.0",
-            models=(ModelUsed("restorer", "lr-trunk-16", "ab" * 32), ModelUsed("embedder", "compact", "cd" * 32)),
-            source_frames=(40, 31),
-            restorer="lr-trunk",
-            restorer_reason="the default",
-            settings={"tile": "16", "source": "rtsp://user:hunter2@camera/1"},
-        ),
-        marked=marked,
-    )
+        job=job, original=crop.image, embedding_original=unit[0], visible=crop.visible,
+        restored=rng.integers(0, 255, (128, 128, 3), np.uint8) if restored else None,
+        evidence=rng.uniform(0, 1, (128, 128)).astype(np.float32),
+        embedding_restored=unit[1] if restored else None, drift=0.3 if restored else None,
+        abstained=None if restored else "only 3% of the face is visible",
+        provenance=Provenance("streamheal 0", (ModelUsed("restorer", "r", "0" * 64),), (41,), "r", "because"),
+    )  # fmt: skip
