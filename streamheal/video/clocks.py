@@ -110,7 +110,7 @@ class ArrivalClock:
 class SenderClock:
     """The sender's wall clock, from RTCP sender reports (RFC 3550, 6.4.1).
 
-    FFmpeg gives the wall time of the stream's timestamp 0 once, at the first report (`start_time_realtime`; some seconds
+    FFmpeg gives the wall time of the timestamp 0 once, at the first report (`start_time_realtime`; some seconds
     after the first frame), and each report as side data of the packet that follows it. A report pairs an NTP time with
     an RTP timestamp. Following the later ones too keeps a clock that drifts by 100 ppm from being 8 s off after a day,
     and follows a sender whose clock is set while it streams.

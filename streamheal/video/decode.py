@@ -1,5 +1,6 @@
 """One stream, opened and decoded by FFmpeg (PyAV). Runs in the reader process only: it may hang, it may crash."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.error import EOFError as FFmpegEOFError
 from av.error import FFmpegError
 from av.stream import Disposition
@@ -23,11 +25,13 @@ from streamheal.video.clocks import (
     Timeline,
     media_start,
 )
+from streamheal.video.damage import LOST_REFERENCE, Damage
 from streamheal.video.link import OpenOptions
 
-MAX_DAMAGED = 20.0
-"""Seconds for which frames count as damaged after an error when no keyframe comes (streams with intra refresh have only
-the first; a refresh takes a second or two, the longest usual keyframe distance is ten)."""
+# FFmpeg's log is taken whole, since only its debug messages tell of lost references (damage.py); what is not looked at
+# goes nowhere. A healthy stream says one to three lines a frame.
+av.logging.set_level(av.logging.DEBUG)
+logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
 
 _CLASSES: tuple[tuple[type[Exception], ErrorClass], ...] = (
     (av.error.HTTPUnauthorizedError, "auth"),
@@ -131,6 +135,7 @@ class VideoInput:
         # One thread: the processes are the parallelism, and frame threads would delay live frames and blur which
         # packet an error belongs to. One core decodes 300 fps of 1080p HEVC.
         stream.codec_context.thread_count = 1
+        stream.codec_context.flags |= Flags.copy_opaque
         rate = next((r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r), Fraction(25))
         self.rate = float(min(max(rate, Fraction(1, 60)), Fraction(1000)))
         base = stream.time_base or Fraction(1, 90000)
@@ -160,52 +165,51 @@ class VideoInput:
         Raises StreamError at the end of a live stream, or where a recording can't be read to its end: everything that
         could be decoded was given before.
         """
-        packets = damaged = failures = frames_seen = 0
-        damaged_since: float | None = None
-        last_time = 0.0
+        packets = damaged = failures = pictures = 0
+        damage = Damage()
+        last = 0.0
         for packet in self._packets():
             arrival = self._now()
             if packet.size:
                 packets += 1
+                packet.opaque = (packets, arrival)      # comes back on the frame that the packet holds
                 if self.options.live:
                     self._look_at_clocks(packet, arrival)
             if packet.is_corrupt:
                 damaged += 1
-                damaged_since = last_time
-            try:
-                frames = packet.decode()
-            except FFmpegEOFError:
-                frames = []
-            except FFmpegError as error:
-                if isinstance(error, MemoryError):
-                    raise StreamError("invalid", "the decoder ran out of memory") from None
-                failures += 1
-                damaged_since = last_time
-                frames = []
+                damage.at(packets, last)
+            frames = []
+            with av.logging.Capture() as said:
+                try:
+                    frames = packet.decode()
+                except FFmpegEOFError:
+                    pass
+                except FFmpegError:
+                    failures += 1
+                    damage.at(packets, last)
+            if any(text.startswith(LOST_REFERENCE) for _, _, text in said):
+                damage.at(packets, last)
             if not frames:
                 yield None
             for frame in frames:
-                frames_seen += 1
+                pictures += 1
                 self._check_size(frame.width, frame.height)
-                last_time = pts = self._timeline.at(frame.time, arrival if self.options.live else None)
-                if damaged_since is not None and (
-                    (frame.key_frame and not frame.is_corrupt and not packet.is_corrupt)
-                    or not 0 <= pts - damaged_since <= MAX_DAMAGED
-                ):
-                    damaged_since = None
-                if frame.is_corrupt:
-                    damaged_since = pts
-                captured_at, clock, uncertainty = self._captured(frame.time, pts, arrival)
-                shape = self._shape(frame)
+                index, arrived = frame.opaque or (packets, arrival)
+                last = pts = self._timeline.at(frame.time, arrived if self.options.live else None)
+                spoilt = damage.spoils(index, pts, keyframe=frame.key_frame, corrupt=frame.is_corrupt)
+                captured_at, clock, uncertainty = self._captured(frame.time, pts, arrived)
                 if self._paced:
                     self._pace(pts)
-                yield Decoded(frame, shape, pts, captured_at, clock, uncertainty, damaged_since is not None)
-        if not frames_seen:
+                yield Decoded(frame, self._shape(frame), pts, captured_at, clock, uncertainty, spoilt)
+        self._sum_up(packets, damaged, failures, pictures)
+
+    def _sum_up(self, packets: int, damaged: int, failures: int, pictures: int) -> None:
+        if not pictures:
             raise StreamError("invalid", f"none of its {packets} packets could be decoded to a picture")
         if failures or damaged:
             self.warnings.append(f"of {packets} packets {damaged} are damaged and {failures} could not be decoded")
         expected = self._stream.frames
-        if not self.options.live and expected and packets < expected:
+        if packets < expected:
             self.warnings.append(f"it is cut short: its index names {expected} frames, {packets} are there")
 
     def _packets(self) -> Iterator[av.Packet]:
