@@ -92,7 +92,7 @@ class Teacher:
 
 
 def label(name: str, image: np.ndarray, teacher: Teacher, own: np.ndarray | None = None) -> Scene:
-    """The teacher's faces; where the data set has its `own` boxes, those, with the teacher's landmarks where they agree."""
+    """The teacher's faces; or the data set's `own` boxes, with the teacher's landmarks where both agree."""
     boxes, landmarks, scores = teacher(image)
     if own is None:
         sure = scores >= SURE

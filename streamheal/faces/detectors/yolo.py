@@ -3,12 +3,11 @@
 Ultralytics is kept quiet: no settings in the home folder, no look at the network, no download, no packages installed.
 """
 
-import ast
-import logging
 import os
 import tempfile
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -31,7 +30,6 @@ def quiet_ultralytics() -> None:
     os.environ.setdefault("YOLO_VERBOSE", "false")
     os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / f"streamheal-ultralytics-{os.getuid()}"))
     Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
-    logging.getLogger("ultralytics").setLevel(logging.ERROR)
 
 
 def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOINTS):
@@ -39,7 +37,6 @@ def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOIN
     quiet_ultralytics()
     from ultralytics.nn.tasks import PoseModel
 
-    logging.getLogger("ultralytics").setLevel(logging.ERROR)  # importing it sets the level anew
     return PoseModel(yaml, ch=3, nc=1, data_kpt_shape=keypoints, verbose=False)
 
 
@@ -117,34 +114,64 @@ class OnnxYolo(Yolo):
     Neither torch nor ultralytics is needed to run it.
     """
 
-    def __init__(self, path: Path, sha256: str, **common) -> None:
+    def __init__(self, path: Path, sha256: str, *, device: str, **common) -> None:
         super().__init__(path.stem, sha256, **common)
         try:
             import onnxruntime
         except ImportError:
-            self._session = None
-            try:
-                self._net = cv2.dnn.readNetFromONNX(str(path))
-            except cv2.error as error:
-                raise WeightsError(f"weight file {path} is not an ONNX network that OpenCV reads: {error}") from error
-            return
+            onnxruntime = None
+        if onnxruntime is None and device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"detector.device {device!r} needs ONNX Runtime for {path.name}: pip install onnxruntime-gpu"
+            )
         try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
-        except Exception as error:  # onnxruntime's errors share no base class
+            if onnxruntime is None:
+                self._run = _opencv_runner(path)
+            else:
+                self._run = _onnxruntime_runner(onnxruntime, path, device)
+        except ConfigError:
+            raise
+        except Exception as error:  # OpenCV's and ONNX Runtime's errors share no base class
             raise WeightsError(f"weight file {path} is not a readable ONNX network: {error}") from error
-        made_with = self._session.get_modelmeta().custom_metadata_map
-        shape = ast.literal_eval(made_with.get("kpt_shape", "None"))
-        if shape is None or tuple(shape) != KEYPOINTS:
-            raise WeightsError(f"{path} has landmarks of shape {shape}, needed {KEYPOINTS}: export a face pose network")
-        if made_with.get("dynamic", "True") == "False" and "True" not in made_with.get("args", "True"):
-            raise WeightsError(f"{path} takes one picture size only; export it with dynamic=True")
+        self._path = path
 
     def outputs(self, batch: np.ndarray) -> np.ndarray:
-        pictures = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) / 255
-        if self._session is None:
-            self._net.setInput(pictures)
-            return self._net.forward()
-        return self._session.run(None, {self._session.get_inputs()[0].name: pictures})[0]
+        try:
+            output = self._run(np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32) / 255)
+        except Exception as error:  # as above
+            raise WeightsError(
+                f"{self._path} can't take {batch.shape}; export it with dynamic=True: {error}"
+            ) from error
+        if output.ndim != 3 or output.shape[1] != 5 + KEYPOINTS[0] * KEYPOINTS[1]:
+            raise WeightsError(
+                f"{self._path} gives {output.shape}, needed (B, 20, n): a face pose network, kpt_shape [5, 3]"
+            )
+        return output
+
+
+def _opencv_runner(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    net = cv2.dnn.readNetFromONNX(str(path))
+
+    def run(pictures: np.ndarray) -> np.ndarray:
+        net.setInput(pictures)
+        return net.forward()
+
+    return run
+
+
+def _onnxruntime_runner(onnxruntime, path: Path, device: str) -> Callable[[np.ndarray], np.ndarray]:
+    available = onnxruntime.get_available_providers()
+    providers: list = ["CPUExecutionProvider"]
+    if device == "auto" and "CUDAExecutionProvider" in available:
+        providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    elif device.startswith("cuda"):
+        if "CUDAExecutionProvider" not in available:
+            raise ConfigError(f"detector.device {device!r}: this ONNX Runtime has only {', '.join(available)}")
+        index = int(device.partition(":")[2] or 0)
+        providers = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(str(path), providers=providers)
+    name = session.get_inputs()[0].name
+    return lambda pictures: session.run(None, {name: pictures})[0]
 
 
 def build_yolo(path: Path | None, sha256: str | None, *, device: str, **common) -> Yolo:
@@ -162,7 +189,7 @@ def build_yolo(path: Path | None, sha256: str | None, *, device: str, **common) 
         )
     found = weights.check(path, sha256)
     if path.suffix == ".onnx":
-        return OnnxYolo(path, found, **common)
+        return OnnxYolo(path, found, device=device, **common)
     network = _load_pickle(path) if path.suffix == ".pt" else load_network(path)
     return TorchYolo(path.stem, network, found, device=device, **common)
 
@@ -172,7 +199,6 @@ def _load_pickle(path: Path):
     quiet_ultralytics()
     from ultralytics.nn.tasks import load_checkpoint
 
-    logging.getLogger("ultralytics").setLevel(logging.ERROR)
     try:
         network, _ = load_checkpoint(str(path))
     except Exception as error:  # a pickle fails in as many ways as there are classes
@@ -180,3 +206,20 @@ def _load_pickle(path: Path):
     if tuple(getattr(network, "kpt_shape", ())) != KEYPOINTS:
         raise WeightsError(f"{path} has no five landmarks (kpt_shape {getattr(network, 'kpt_shape', None)})")
     return network
+
+
+def export_onnx(weight_file: Path, out: Path) -> Path:
+    """Write a network that `save_network` wrote as ONNX, any batch and picture size, by ultralytics' own export.
+
+    Needs the package onnx. What it writes runs without torch and without ultralytics.
+    """
+    network = load_network(weight_file)
+    from ultralytics import YOLO
+    from ultralytics.utils import DEFAULT_CFG_DICT
+
+    model = YOLO(NETWORK, task="pose", verbose=False)
+    model.model = network
+    network.pt_path = str(out.with_suffix(".pt"))  # the exporter names its file after it
+    network.task, network.args = "pose", DEFAULT_CFG_DICT | {"task": "pose"}
+    made = model.export(format="onnx", dynamic=True, simplify=False, imgsz=320, verbose=False)
+    return Path(made).replace(out)
