@@ -28,6 +28,9 @@ from streamheal.records import HealedFace
 
 log = logging.getLogger(__name__)
 
+BATCH = 64
+"""Events that are sent before the answers are waited for: what a crash may send twice, at most."""
+
 # What no further try can cure, because it is about the record itself.
 _HOPELESS = (
     kafka_errors.MessageSizeTooLargeError,
@@ -93,6 +96,7 @@ class KafkaSink:
         self._stop = threading.Event()
         self._settled = threading.Condition()  # notified after each round
         self._complaint = ""  # the failure that was logged last
+        self._one_by_one = 0  # so many events are sent alone, to find the one that the broker refused
         self._thread = threading.Thread(target=self._run, name="kafka-sink", daemon=True)
         self._thread.start()
 
@@ -146,7 +150,7 @@ class KafkaSink:
             while not self._stop.is_set():
                 try:
                     self._work.clear()
-                    events = self._outbox.pending()
+                    events = self._outbox.pending(limit=1 if self._one_by_one else BATCH)
                     if not events:
                         self._work.wait()
                         continue
@@ -179,10 +183,12 @@ class KafkaSink:
             asked += 1
             try:
                 future = self._producer.send(self._settings.topic, item.payload, item.key, item.headers)
+            except kafka_errors.MessageSizeTooLargeError as error:  # by our own limit: it was not sent at all
+                self._bury(item, error)
+                asked -= 1
+                continue
             except kafka_errors.KafkaError as error:
                 answers.put((item, error))
-                if isinstance(error, _HOPELESS):
-                    continue
                 break
             future.add_callback(lambda _, item=item: answers.put((item, None)))
             future.add_errback(lambda error, item=item: answers.put((item, error)))
@@ -209,14 +215,23 @@ class KafkaSink:
 
         self._outbox.acknowledge(arrived)
         self.stats.acknowledged += len(arrived)
-        for item, error in hopeless:
-            log.error("kafka: %s can't be delivered and is kept as a dead letter: %s", item.id, error)
-            self._outbox.bury(item, str(error))
-            self.stats.dead += 1
-        if hopeless:  # an idempotent producer may count a refused record as a gap; a fresh one starts clean
+        self._one_by_one = max(0, self._one_by_one - 1)
+        if hopeless:
+            # After a refusal the idempotent producer fails whatever else is on its way with the same error. So only
+            # what was refused alone is dead; the rest is sent once more, one at a time, with a fresh producer.
             self._let_go()
+            if len(events) == 1:
+                self._bury(*hopeless[0])
+            else:
+                self._one_by_one = len(events) - len(arrived)
         if failure is not None:
             raise failure
+
+    def _bury(self, item: Event, error: Exception) -> None:
+        size = len(item.payload)
+        log.error("kafka: %s (%d bytes) can't be delivered and is kept as a dead letter: %s", item.id, size, error)
+        self._outbox.bury(item, str(error))
+        self.stats.dead += 1
 
     def _let_go(self) -> None:
         if self._producer is not None:

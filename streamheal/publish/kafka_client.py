@@ -6,6 +6,7 @@ taken off the program's log: warnings and errors come out once, as the cause in 
 """
 
 import contextlib
+import gc
 import logging
 import re
 import ssl
@@ -128,6 +129,8 @@ def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float) -> 
             for half_open in clients:  # the constructor lets go of nothing when it fails
                 with contextlib.suppress(Exception):
                     half_open.close()
+            clients.clear()
+            gc.collect()  # kafka-python 3.0 leaves the sockets of failed tries in reference cycles: files, for hours
         raise SinkError(_why(settings, error, timeout)) from None
 
 
@@ -153,10 +156,17 @@ def _why(settings: Kafka, error: Exception, timeout: float) -> str:
     hint = "check kafka.bootstrap_servers and that the broker runs"
     if "CERTIFICATE_VERIFY_FAILED" in said:
         hint = "check kafka.ssl_cafile, and that the certificate is made out to the host's name"
+    elif "ALERT" in said and "CERTIFICATE" in said:
+        hint = "the broker asks for a client certificate that it trusts: check kafka.ssl_certfile and kafka.ssl_keyfile"
     elif "Authentication" in f"{said}{type(error).__name__}":
         hint = "check kafka.username, kafka.password and kafka.sasl_mechanism"
     elif "Handshake" in said:
         hint = "check kafka.security_protocol: does that port speak TLS?"
+    elif "disconnected" in said and settings.sasl_mechanism:
+        # A refusal reaches kafka-python 3.0 together with the end of the connection, and it sees only the latter.
+        hint = "the broker hung up at the login: check kafka.username, kafka.password and kafka.sasl_mechanism"
+    elif "disconnected" in said:
+        hint = "the broker hung up: check kafka.security_protocol; does that port want TLS or a login?"
     for secret in _client_log.secrets:
         said = said.replace(secret, "***")
     return f"kafka: no connection to {where} within {timeout:g} s: {said}; {hint}"

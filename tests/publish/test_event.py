@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamheal.publish import event
 from streamheal.publish import healed_face_v1_pb2 as schema
 from streamheal.publish.pictures import from_png, mark
-from tests.publish.faces import healed_face
+from tests.publish.sample import healed_face
 
 GOLDEN = Path(__file__).parent / "golden"
 # Written once by `python -m tests.publish.test_event` and never again: a release has sent bytes like these.
