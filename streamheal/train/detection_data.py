@@ -161,7 +161,10 @@ def _from_json(name: str, image: np.ndarray, known: dict) -> Scene:
 def clip_frames(data: Path, clips: dict[str, int], teacher: Teacher) -> Iterator[Scene]:
     """Every n-th frame of each clip, labelled by the teacher."""
     for name, every in clips.items():
-        video = cv2.VideoCapture(str(data / "videos" / name))
+        path = data / "videos" / name
+        if not path.is_file():
+            raise ConfigError(f"no clip at {path}; --data must name the folder that has scenes.zip and videos/")
+        video = cv2.VideoCapture(str(path))
         index = 0
         while video.grab():
             if index % every == 0:

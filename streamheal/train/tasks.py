@@ -242,4 +242,5 @@ def grow(pictures: torch.Tensor) -> torch.Tensor:
 
 def sheet(rows: list[torch.Tensor], most: int = 12) -> torch.Tensor:
     """Rows of `(B, 3, 128, 128)` one below the other → `(3, H, W)`."""
+    most = min(most, *(len(row) for row in rows))
     return torch.cat([torch.cat(list(row[:most].clamp(0, 1)), 2) for row in rows], 1)

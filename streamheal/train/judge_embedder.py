@@ -1,0 +1,89 @@
+"""Do embeddings tell people apart, when one picture is clean and the other tiny or hidden?"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from streamheal.train import data, degradation, metrics
+from streamheal.train.bank import Bank
+from streamheal.train.people import masked_and_open, pairs_of_people
+from streamheal.train.report import Table
+from streamheal.train.tasks import grow, sheet
+
+SEED = 2026
+PEOPLE = {"faces128-test-lfw": 500, "faces128-test-ytf": 500}       # most; each needs two pictures
+COLUMNS = ["probe", "same person", "different", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "threshold at FAR 1e-3"]
+
+
+def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[Table], dict[str, str], torch.Tensor]:
+    bank = Bank.draw(SEED, 48, data_dir / "occluders.zip", held_out=True)
+    tables, sheets = [], []
+    for shard, most in PEOPLE.items():
+        faces = data.load(data.shards(data_dir, [shard]), cache)
+        gallery, probes = pairs_of_people(faces, most, SEED)
+        known = embed(network, _pictures(faces, gallery))
+        rows = [["teacher, clean (Euclidean)", *_scored(-_distances(faces.teacher[probes], faces.teacher[gallery]))]]
+        for name, pictures in _conditions(faces, probes, bank).items():
+            rows.append([name, *_scored(embed(network, pictures) @ known.T)])
+            if not sheets or len(sheets) < 6:
+                sheets.append(grow(pictures[:12]))
+        note = f"{len(gallery)} people, one clean gallery picture and one other probe picture each."
+        tables.append(Table(shard, note, COLUMNS, rows))
+
+    faces = data.load(data.shards(data_dir, ["faces128-test-masked-rmfrd"]), cache)
+    open_rows, masked_rows, owner = masked_and_open(faces)
+    if len(masked_rows):
+        scores = embed(network, _pictures(faces, masked_rows)) @ embed(network, _pictures(faces, open_rows)).T
+        teacher = -_distances(faces.teacher[masked_rows], faces.teacher[open_rows])
+        rows = [
+            [name, metrics.interval(metrics.rank1(s, owner))] for name, s in (("student", scores), ("teacher", teacher))
+        ]
+        note = f"{len(masked_rows)} masked pictures of as many people, at full size, against one open picture of each."
+        tables.append(Table("Really masked people (RMFRD)", note, ["network", "rank-1"], rows))
+    settings = {
+        "score": "cosine of L2-normalised embeddings; the teacher's own measure is Euclidean distance (shown negated)",
+        "tiny": "the camera's degradation (blur, noise, JPEG, gamma) at the native size named, nothing hidden",
+        "masked": "a drawn medical mask fitted to the landmarks; at full size sharp",
+        "people": f"none in any training shard; seed {SEED}",
+        "intervals": "95 %, bootstrap over people",
+    }
+    return tables, settings, sheet(sheets)
+
+
+def _pictures(faces: data.Faces, rows: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
+
+
+def _conditions(faces: data.Faces, rows: np.ndarray, bank: Bank) -> dict[str, torch.Tensor]:
+    clean = _pictures(faces, rows)
+    gen = torch.Generator().manual_seed(SEED)
+    masked, visible, _ = bank.occlude(clean, torch.from_numpy(faces.landmarks[rows]), gen, shares={"medical": 1})
+    ways = {"student, clean": clean}
+    for size in (32, 16):
+        parts = [degradation.camera(p, p[:, :1], gen, native=(size, size))[0] for p in clean.split(10)]
+        ways[f"student, {size} px"] = torch.cat(parts)
+    ways["student, masked"] = masked
+    parts = [
+        degradation.camera(p, v, gen, native=(32, 32))[0] for p, v in zip(masked.split(10), visible.split(10), strict=True)
+    ]
+    ways["student, masked, 32 px"] = torch.cat(parts)
+    return ways
+
+
+def embed(network: torch.nn.Module, pictures: torch.Tensor) -> np.ndarray:
+    return torch.cat([network(part) for part in pictures.split(64)]).numpy()
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0))
+
+
+def _scored(scores: np.ndarray) -> list:
+    same = np.eye(len(scores), dtype=bool)
+
+    def tar(far: float) -> dict[str, float]:
+        return metrics.interval_of(lambda rows: metrics.tar_at_far(scores[rows], same[rows], far), len(scores), draws=50)
+
+    spread = [f"{scores[where].mean():.2f} ± {scores[where].std():.2f}" for where in (same, ~same)]
+    return [*spread, tar(1e-2), tar(1e-3), f"{metrics.threshold_at_far(scores, same, 1e-3):.3f}"]

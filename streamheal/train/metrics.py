@@ -1,0 +1,88 @@
+"""Figures that judge, with their intervals. Pictures are float tensors in [0, 1]."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def luma(pictures: torch.Tensor) -> torch.Tensor:
+    """RGB `(B, 3, H, W)` → Y `(B, 1, H, W)` by BT.601 in studio range (16 to 235 of 255), as MATLAB's rgb2ycbcr."""
+    weights = pictures.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
+    return ((pictures * weights).sum(1, keepdim=True) + 16) / 255
+
+
+def psnr(output: torch.Tensor, target: torch.Tensor) -> np.ndarray:
+    """Per picture, dB, peak 1: `(B,)`."""
+    error = ((output - target) ** 2).mean((1, 2, 3)).clamp(min=1e-10)
+    return (-10 * error.log10()).cpu().numpy()
+
+
+def ssim(output: torch.Tensor, target: torch.Tensor) -> np.ndarray:
+    """Mean SSIM per picture (Wang 2004): Gaussian window of σ 1.5 and 11 px, no padding, mean over channels: `(B,)`."""
+    at = torch.arange(11, device=output.device, dtype=torch.float32) - 5
+    window = torch.exp(-(at**2) / (2 * 1.5**2))
+    window = window / window.sum()
+    channels = output.shape[1]
+
+    def blur(x: torch.Tensor) -> torch.Tensor:
+        x = F.conv2d(x, window.view(1, 1, 11, 1).expand(channels, 1, 11, 1), groups=channels)
+        return F.conv2d(x, window.view(1, 1, 1, 11).expand(channels, 1, 1, 11), groups=channels)
+
+    a, b = output.float(), target.float()
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    score = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    return score.mean((1, 2, 3)).cpu().numpy()
+
+
+def telea(lr: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """The classical inpainting (Telea 2004, radius 3) of what is less than half visible: `(B, 3, s, s)`."""
+    pictures = (lr.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    holes = (visible[:, 0] < 0.5).byte().cpu().numpy() * 255
+    filled = [cv2.inpaint(np.ascontiguousarray(p), h, 3, cv2.INPAINT_TELEA) for p, h in zip(pictures, holes, strict=True)]
+    return torch.from_numpy(np.stack(filled)).permute(0, 3, 1, 2).float() / 255
+
+
+def iou(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Intersection over union per picture of bool `(B, h, w)`; 1 where both are empty."""
+    union = (found | wanted).sum((1, 2))
+    return np.where(union == 0, 1.0, (found & wanted).sum((1, 2)) / np.maximum(union, 1))
+
+
+def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
+    """Share of same-person pairs accepted at the threshold that accepts `far` of the others. `scores`: higher = alike."""
+    return float((scores[same] > threshold_at_far(scores, same, far)).mean())
+
+
+def threshold_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
+    others = scores[~same]
+    rank = max(len(others) - 1 - int(far * len(others)), 0)
+    return float(np.partition(others, rank)[rank])
+
+
+def rank1(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Per probe: is the best of the gallery its own? `scores` (probes, gallery); `owner` (probes,): column of the own."""
+    return scores.argmax(1) == owner
+
+
+def interval(values: np.ndarray, *, draws: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Mean with its 95 % bootstrap interval over rows (pictures, probes)."""
+    values = np.asarray(values, np.float64)
+    rows = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    low, high = np.quantile(values[rows].mean(1), [0.025, 0.975])
+    return {"mean": float(values.mean()), "low": float(low), "high": float(high)}
+
+
+def interval_of(
+    figure: Callable[[np.ndarray], float], rows: int, *, draws: int = 200, seed: int = 0
+) -> dict[str, float]:
+    """`figure(chosen rows)` for all rows, with its 95 % bootstrap interval over resampled rows (people)."""
+    rng = np.random.default_rng(seed)
+    values = [figure(rng.integers(0, rows, rows)) for _ in range(draws)]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return {"mean": float(figure(np.arange(rows))), "low": float(low), "high": float(high)}

@@ -1,0 +1,61 @@
+"""What an evaluation found, as JSON and as the Markdown that goes into a card."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+Cell = str | float | dict[str, float]
+"""Words, a number, or a figure with its interval: {"mean", "low", "high"}."""
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    note: str
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    model: str
+    kind: str
+    sha256: str
+    training: dict
+    settings: dict[str, str]
+    tables: list[Table]
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def markdown(found: Evaluation) -> str:
+    lines = [f"Weights `{found.sha256}`; " + ", ".join(f"{key} {value}" for key, value in found.training.items()) + ".", ""]
+    lines += [f"- {key}: {value}" for key, value in found.settings.items()]
+    for table in found.tables:
+        lines += ["", f"### {table.title}", ""]
+        if table.note:
+            lines += [table.note, ""]
+        lines += ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+        lines += ["| " + " | ".join(show(cell) for cell in row) + " |" for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def show(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, dict):
+        digits = 2 if abs(cell["mean"]) >= 5 else 3
+        return f"{cell['mean']:.{digits}f} ({cell['low']:.{digits}f}–{cell['high']:.{digits}f})"
+    return f"{cell:.3f}"
+
+
+def put_into_card(card: Path, found: Evaluation) -> None:
+    """Replace the part of the card between the two marks; the words round it stay."""
+    text = card.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{card} has no {BEGIN} … {END}")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    card.write_text(f"{before}{BEGIN}\n\n{markdown(found)}\n{END}{after}")
