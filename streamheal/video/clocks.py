@@ -34,11 +34,11 @@ _NTP_TO_UNIX = 2_208_988_800
 
 
 class Timeline:
-    """Timestamps made fit for a tracker: seconds from the stream's start, strictly growing, filled in where missing."""
+    """Timestamps made fit for a tracker: seconds from the first frame, strictly growing, filled in where missing."""
 
-    def __init__(self, rate: float, start: float | None = None):
+    def __init__(self, rate: float):
         self._step = 1.0 / rate
-        self._start = start         # the timestamp that is second 0; None = the first one seen
+        self._start: float | None = None        # the timestamp that is second 0: the first frame's
         self._last: float | None = None
         self._last_arrival: float | None = None
 
@@ -47,9 +47,9 @@ class Timeline:
         previous, seen = self._last, self._last_arrival
         self._last_arrival = arrival
         if time is not None and self._start is None:
-            self._start = time
+            self._start = time if previous is None else time - (previous + self._step)
         if previous is None:
-            self._last = max(0.0, time - self._start) if time is not None else 0.0
+            self._last = 0.0
             return self._last
         expected = previous + self._step
         if time is None:

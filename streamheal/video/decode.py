@@ -139,8 +139,7 @@ class VideoInput:
         rate = next((r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r), Fraction(25))
         self.rate = float(min(max(rate, Fraction(1, 60)), Fraction(1000)))
         base = stream.time_base or Fraction(1, 90000)
-        start = float(stream.start_time * base) if stream.start_time is not None else None
-        self._timeline = Timeline(self.rate, None if o.live else start)
+        self._timeline = Timeline(self.rate)
         container_seconds = self._container.duration / 1e6 if self._container.duration else None
         self.duration = float(stream.duration * base) if stream.duration else container_seconds
         self._media_start = media_start(

@@ -32,7 +32,7 @@ class Ring:
     def view(self, slot: int, height: int, width: int) -> np.ndarray:
         """The picture in `slot` as a `(height, width, 3)` uint8 array on the shared memory itself."""
         size = height * width * 3
-        if not (0 <= slot < self.slots and 0 < size <= self.slot_bytes):
+        if not (0 <= slot < self.slots and height > 0 and width > 0 and size <= self.slot_bytes):
             raise ValueError(f"{height}x{width} in slot {slot} does not fit {self.slots} x {self.slot_bytes} bytes")
         return np.frombuffer(self._memory, np.uint8, size, slot * self.slot_bytes).reshape(height, width, 3)
 
