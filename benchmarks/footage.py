@@ -65,16 +65,16 @@ def measure(clip: Path, out: Path) -> dict:
 
 
 def document(rows: list[dict]) -> str:
+    machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), no GPU"
     lines = [
         "# What comes of real footage",
         "",
-        "Made by `python benchmarks/footage.py CLIPS --table docs/footage.md`, every frame of every clip, with the settings",
-        f"of `pipelines/recorded.yaml`, on {os.cpu_count()} CPU cores ({platform.machine()}), no GPU. Frames per second "
-        "include the start of the",
-        "program and whatever else the machine had to do. *Healed* and *abstained* count published revisions of tracks;",
-        "*crop* is the side of the aligned crop in source pixels (the face is about 0.6 of it): smallest, median, largest",
-        "of the tracks; *evidence* the mean share of a restored face that visible input backs; *drift* the median of",
-        "1 − cosine between the embeddings of original and restored.",
+        "Made by `python benchmarks/footage.py CLIPS --table docs/footage.md`: every frame of every clip, with the",
+        f"settings of `pipelines/recorded.yaml`, on {machine}. Frames per second include the",
+        "start of the program and share the cores with whatever else the machine had to do. *Healed* and *abstained*",
+        "count published revisions of tracks; *crop* is the side of the aligned crop in source pixels (the face is",
+        "about 0.6 of it): smallest, median, largest of the tracks; *evidence* the mean share of a restored face that",
+        "visible input backs; *drift* the median of 1 − cosine between the embeddings of original and restored.",
         "",
         "| clip | frames | fps | tracks | healed | abstained | crop, px | evidence | drift |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",

@@ -29,6 +29,8 @@ class Healer:
 
     def heal(self, jobs: Sequence[HealJob], *, restoring: bool = True) -> list[HealedFace]:
         """One healed face a job, in order. `restoring=False` abstains on all: at a stop, when no time is left."""
+        if not restoring:  # nor is there time to look at the whole gallery
+            jobs = [replace(job, crops=job.crops[:1]) for job in jobs]
         jobs = self._look(jobs)
         bests = [job.best for job in jobs]
         reasons = [self._why_not(crop) if restoring else "stopped before it could be restored" for crop in bests]
