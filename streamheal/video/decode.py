@@ -168,6 +168,9 @@ class VideoInput:
         damage = Damage()
         last = 0.0
         for packet in self._packets():
+            if packet.stream_index != self._stream.index:
+                yield None
+                continue
             arrival = self._now()
             if packet.size:
                 packets += 1
@@ -212,7 +215,7 @@ class VideoInput:
             self.warnings.append(f"it is cut short: its index names {expected} frames, {packets} are there")
 
     def _packets(self) -> Iterator[av.Packet]:
-        demuxer = self._container.demux(self._stream)
+        demuxer = self._container.demux()
         while True:
             try:
                 packet = next(demuxer)
@@ -220,7 +223,10 @@ class VideoInput:
                 break
             except FFmpegError as error:
                 if self.options.live:
-                    raise StreamError(classify(error), _describe(error)) from None
+                    error_class = classify(error)
+                    if error_class == "unreachable":    # an input/output error on what was just there
+                        error_class = "lost"
+                    raise StreamError(error_class, _describe(error)) from None
                 self.warnings.append(f"it can't be read to its end: {_describe(error)}")
                 yield from self._flush()
                 return

@@ -1,3 +1,4 @@
+import itertools
 import struct
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_live_counter_that_leaps_ahead_is_given_the_time_that_passed():
 def test_whatever_the_timestamps_the_timeline_grows(stream, live):
     timeline = Timeline(25)
     placed = [timeline.at(time, arrival if live else None) for time, arrival in stream]
-    assert all(later > earlier for earlier, later in zip(placed, placed[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(placed))
 
 
 def test_jitter_of_the_network_is_taken_out_of_arrival_times():

@@ -132,9 +132,12 @@ def cut(path: Path, clip: Path, share: float) -> Path:
 
 
 def failure(path: Path, **options) -> str:
-    with Reader("door", path, live=False, **options) as reader, pytest.raises(SourceError) as caught:
+    def read_past_the_end(reader):
         read_all(reader)
         reader.read(0)
+
+    with Reader("door", path, live=False, **options) as reader, pytest.raises(SourceError) as caught:
+        read_past_the_end(reader)
     assert reader.status.state == "failed"
     return str(caught.value)
 
@@ -248,10 +251,9 @@ def test_the_reader_process_loads_neither_torch_nor_the_caller_s_program(tmp_pat
         "print('torch' in sys.modules, 'av' in sys.modules)\n"
     )
     root = Path(__file__).resolve().parents[2]
-    output = subprocess.run(
-        [sys.executable, program], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(root)}
-    ).stdout
-    assert output.splitlines() == ["loaded", "False False True", "False False"]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout.splitlines() == ["loaded", "False False True", "False False"]
 
 
 def test_the_reader_process_goes_when_its_parent_is_killed(tmp_path):
