@@ -22,15 +22,13 @@ from streamheal.train.detection_data import TRAIN_CLIPS, Scene, Teacher, clip_fr
 from streamheal.train.detection_mosaic import mosaic
 from streamheal.train.detection_recall import Count
 
-LICENCE = "AGPL-3.0 network (ultralytics); trained on research-only pictures: research only"
-
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What `configs/yolo11n-face.yaml` says; see the comments there."""
 
-    kind: str
     name: str
+    task: str
     network: str
     mosaic: int
     faces: tuple[float, float]
@@ -80,7 +78,7 @@ def train(recipe_file: Path, data: Path, out: Path, minutes: float) -> Path:
     if losses:
         _log(out / "log.csv", run, losses, tuning)
     path = out / f"{recipe.name}.safetensors"
-    yolo.save_network(run.averaged, path)
+    yolo.save_network(run.averaged, path, {"steps": run.steps, "pictures": run.steps * recipe.batch})
     _sample(run, tuning, out / "samples.png")
     return path
 

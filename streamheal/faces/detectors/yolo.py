@@ -40,10 +40,11 @@ def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOIN
     return PoseModel(yaml, ch=3, nc=1, data_kpt_shape=keypoints, verbose=False)
 
 
-def save_network(network, path: Path) -> str:
-    """Write the network as fp16 safetensors, its description in the header; returns the SHA-256."""
-    description = {k: v for k, v in network.yaml.items() if k != "yaml_file"}
-    return weights.save(path, network.state_dict(), {"network": description, "kpt_shape": list(network.kpt_shape)})
+def save_network(network, path: Path, training: dict | None = None) -> str:
+    """Write the network as fp16 safetensors, with what describes it and its training in the header. Returns the SHA-256."""
+    yaml = {key: value for key, value in network.yaml.items() if key != "yaml_file"}
+    described = {"system": SHIPPED, "network": yaml, "kpt_shape": list(network.kpt_shape)}
+    return weights.save(path, network.state_dict(), {**described, "training": training or {}})
 
 
 def load_network(path: Path, sha256: str | None = None):
