@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from streamheal.train.degradation import uniform
 from streamheal.train.occluders import DRAWERS, MEAN68, TRANSPARENT, RealThings, draw
 
-_FIT = (2, 4, 6, 8, 10, 12, 14, 28, 30, 36, 39, 42, 45)     # jaw, nose, eye corners: what an occluder hangs on
+_FIT = (2, 4, 6, 8, 10, 12, 14, 28, 30, 36, 39, 42, 45)  # jaw, nose, eye corners: what an occluder hangs on
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +73,7 @@ class Bank:
             return jitter
         mean = torch.from_numpy(MEAN68[list(_FIT)]).to(device)
         points = landmarks[:, list(_FIT)].to(device).float()
-        known = torch.cat([points, torch.ones_like(points[..., :1])], 2)        # (B, n, 3) face px → layer px
+        known = torch.cat([points, torch.ones_like(points[..., :1])], 2)  # (B, n, 3) face px → layer px
         solved = torch.linalg.lstsq(known, mean.expand(batch, -1, -1)).solution.mT
         fits = torch.tensor([name not in ("rectangle", "irregular", "thing") for name in names], device=device)
         # a landmark network that failed must not fling the mask away: keep only plausible fits

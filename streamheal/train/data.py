@@ -37,7 +37,9 @@ def role(shard: Path) -> Role:
         return "val"
     if "train" in parts or "identity" in parts:
         return "train"
-    raise ConfigError(f"shard {shard.name}: its name must hold -train-, -identity, -val or -test-, to say what it is for")
+    raise ConfigError(
+        f"shard {shard.name}: its name must hold -train-, -identity, -val or -test-, to say what it is for"
+    )
 
 
 def shards(folder: Path, names: list[str]) -> list[Path]:
@@ -53,7 +55,9 @@ def training_shards(folder: Path, names: list[str]) -> list[Path]:
     """`shards`, refused with ConfigError if any is not for training, or holds a person of a test shard in `folder`."""
     paths = shards(folder, names)
     if wrong := [path.name for path in paths if role(path) != "train"]:
-        raise ConfigError(f"{', '.join(wrong)}: kept aside for tuning or judging, never trained on; take it from `shards`")
+        raise ConfigError(
+            f"{', '.join(wrong)}: kept aside for tuning or judging, never trained on; take it from `shards`"
+        )
     trained = {person for path in paths for person in people(path)}
     for path in sorted(folder.glob("faces*.zip")):
         if role(path) == "test" and (both := trained & people(path)):
@@ -75,12 +79,12 @@ def people(shard: Path) -> set[str]:
 class Faces:
     """N aligned faces. Pictures stay on disk until asked for."""
 
-    parts: list[np.ndarray]         # (n, 128, 128, 3) uint8 each, memory-mapped
-    names: np.ndarray               # (N,) file names
-    sources: np.ndarray             # (N,) data set of each
-    identities: np.ndarray          # (N,) "" where unknown
-    landmarks: np.ndarray           # (N, 68, 2) float32, crop pixels
-    teacher: np.ndarray             # (N, 128) float32
+    parts: list[np.ndarray]  # (n, 128, 128, 3) uint8 each, memory-mapped
+    names: np.ndarray  # (N,) file names
+    sources: np.ndarray  # (N,) data set of each
+    identities: np.ndarray  # (N,) "" where unknown
+    landmarks: np.ndarray  # (N, 68, 2) float32, crop pixels
+    teacher: np.ndarray  # (N, 128) float32
 
     def __len__(self) -> int:
         return len(self.names)
@@ -123,7 +127,7 @@ def _decoded(shard: Path, cache: Path) -> np.ndarray:
     target = cache / f"{shard.stem}-{stat.st_size}.npy"
     if not target.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        part = cache / f"{target.name}.{os.getpid()}.part"      # several trainings may decode at once
+        part = cache / f"{target.name}.{os.getpid()}.part"  # several trainings may decode at once
         names = [row["name"] for row in read_index(shard)]
         pictures = np.lib.format.open_memmap(part, "w+", np.uint8, (len(names), SIZE, SIZE, 3))
         with zipfile.ZipFile(shard) as archive:

@@ -56,7 +56,7 @@ def ofhnet(hr: torch.Tensor, gen: torch.Generator, *, size: int = 16) -> tuple[t
 def pro_uigan(
     hr: torch.Tensor, visible: torch.Tensor, gen: torch.Generator, *, size: int = 16
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pro-UIGAN: hidden at 128 px (a square of 16 to 64 px, or irregular strokes), uniform noise there, then bilinear."""
+    """Pro-UIGAN: hidden at 128 px (a square of 16 to 64 px, or irregular strokes), noise there, then bilinear."""
     noise = torch.rand(hr.shape, generator=gen, device=gen.device)
     return shrink(hr * visible + noise * (1 - visible), size, "bilinear"), resample_map(visible, size)
 
@@ -69,7 +69,11 @@ def jdsr(
 
 
 def cctv(
-    occluded: torch.Tensor, visible: torch.Tensor, gen: torch.Generator, *, size: int = 16,
+    occluded: torch.Tensor,
+    visible: torch.Tensor,
+    gen: torch.Generator,
+    *,
+    size: int = 16,
     native: tuple[int, int] = (12, 36),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What a surveillance camera makes of a face (specification §0.3): blur, shrink to a native size drawn for the
@@ -81,7 +85,7 @@ def cctv(
 def camera(
     occluded: torch.Tensor, visible: torch.Tensor, gen: torch.Generator, *, native: tuple[int, int] = (12, 36)
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`cctv` up to the camera's own pixels: a crop of native size s, `native[0]` ≤ s ≤ `native[1]`, and its visibility."""
+    """`cctv` up to the camera's own pixels: a crop of a native size within `native`, and its visibility."""
     batch = len(occluded)
     size = int(torch.randint(native[0], native[1] + 1, (), generator=gen, device=gen.device))
     # Blur at twice the native size: the kernel stays small (7 px at σ 1.5) and area shrinking before it loses nothing
@@ -128,7 +132,7 @@ def sensor_noise(pictures: torch.Tensor, gen: torch.Generator) -> torch.Tensor:
     colour = torch.randn(pictures.shape, generator=gen, device=gen.device)
     grey = torch.randn(pictures[:, :1].shape, generator=gen, device=gen.device).expand_as(colour)
     mostly_grey = uniform((batch, 1, 1, 1), 0, 1, gen) < 0.5
-    noise = torch.where(mostly_grey, 0.9 * grey + 0.436 * colour, colour)       # both of variance 1
+    noise = torch.where(mostly_grey, 0.9 * grey + 0.436 * colour, colour)  # both of variance 1
     return (pictures + noise * (read**2 + photon**2 * pictures.clamp(0, 1)).sqrt()).clamp(0, 1)
 
 
@@ -145,11 +149,11 @@ _TO_YCC = [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, 
 
 
 def jpeg(pictures: torch.Tensor, quality: torch.Tensor, gen: torch.Generator | None = None) -> torch.Tensor:
-    """Baseline JPEG (ITU T.81, annex K tables, chroma at half size) without the lossless part. `quality` (B,), 1 to 100.
+    """Baseline JPEG (ITU T.81, annex K tables, chroma at half size) without the lossless part. `quality` (B,), 1–100.
 
     With a generator the block grid lies at a random offset, as it does under a face cut out of a frame.
     """
-    batch, _, height, width = pictures.shape
+    _batch, _, height, width = pictures.shape
     offset = torch.randint(0, 16, (2,), generator=gen, device=gen.device).tolist() if gen is not None else (0, 0)
     pad = (offset[1], -(offset[1] + width) % 16, offset[0], -(offset[0] + height) % 16)
     to_ycc = torch.tensor(_TO_YCC, device=pictures.device)
@@ -158,7 +162,7 @@ def jpeg(pictures: torch.Tensor, quality: torch.Tensor, gen: torch.Generator | N
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).view(-1, 1, 1, 1, 1) / 100
     luma = _quantise(ycc[:, :1] - 128, _LUMA, scale)
     chroma = _quantise(F.avg_pool2d(ycc[:, 1:], 2), _CHROMA, scale)
-    ycc = torch.cat([luma + 128, F.interpolate(chroma, scale_factor=2, mode="nearest")], 1)
+    ycc = torch.cat([luma + 128, F.interpolate(chroma, scale_factor=2, mode="bilinear")], 1)
     rgb = torch.einsum("dc,bchw->bdhw", torch.linalg.inv(to_ycc), ycc) / 255
     return rgb[..., pad[2] : pad[2] + height, pad[0] : pad[0] + width].clamp(0, 1)
 

@@ -1,6 +1,6 @@
 """Judge a trained model on people that no training has seen: JSON for machines, Markdown for cards, a contact sheet.
 
-    evaluate("lr-trunk-16", data_dir, out_dir)
+evaluate("lr-trunk-16", data_dir, out_dir)
 """
 
 import json

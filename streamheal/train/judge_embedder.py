@@ -12,7 +12,7 @@ from streamheal.train.report import Table
 from streamheal.train.tasks import grow, sheet
 
 SEED = 2026
-PEOPLE = {"faces128-test-lfw": 500, "faces128-test-ytf": 500}       # most; each needs two pictures
+PEOPLE = {"faces128-test-lfw": 500, "faces128-test-ytf": 500}  # most; each needs two pictures
 COLUMNS = ["probe", "same person", "different", "TAR at FAR 1e-2", "TAR at FAR 1e-3", "threshold at FAR 1e-3"]
 
 
@@ -65,7 +65,8 @@ def _conditions(faces: data.Faces, rows: np.ndarray, bank: Bank) -> dict[str, to
         ways[f"student, {size} px"] = torch.cat(parts)
     ways["student, masked"] = masked
     parts = [
-        degradation.camera(p, v, gen, native=(32, 32))[0] for p, v in zip(masked.split(10), visible.split(10), strict=True)
+        degradation.camera(p, v, gen, native=(32, 32))[0]
+        for p, v in zip(masked.split(10), visible.split(10), strict=True)
     ]
     ways["student, masked, 32 px"] = torch.cat(parts)
     return ways
@@ -83,7 +84,9 @@ def _scored(scores: np.ndarray) -> list:
     same = np.eye(len(scores), dtype=bool)
 
     def tar(far: float) -> dict[str, float]:
-        return metrics.interval_of(lambda rows: metrics.tar_at_far(scores[rows], same[rows], far), len(scores), draws=50)
+        return metrics.interval_of(
+            lambda rows: metrics.tar_at_far(scores[rows], same[rows], far), len(scores), draws=50
+        )
 
     spread = [f"{scores[where].mean():.2f} ± {scores[where].std():.2f}" for where in (same, ~same)]
     return [*spread, tar(1e-2), tar(1e-3), f"{metrics.threshold_at_far(scores, same, 1e-3):.3f}"]

@@ -16,9 +16,9 @@ from streamheal.train.protocols import CAMERA_SHARES
 from streamheal.train.report import Table
 from streamheal.train.tasks import grow, sheet
 
-PICTURES = 60                   # of each kind and size
+PICTURES = 60  # of each kind and size
 SEED = 2026
-SIZES = (128, 32, 16)           # 128: sharp, no camera; others: through the camera's degradation at this native size
+SIZES = (128, 32, 16)  # 128: sharp, no camera; others: through the camera's degradation at this native size
 
 
 def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[Table], dict[str, str], torch.Tensor]:
@@ -79,22 +79,26 @@ def _real_masks(network, data_dir, cache) -> tuple[Table | None, list[torch.Tens
     if not path.is_file():
         return None, []
     faces = data.load(data.shards(data_dir, ["faces128-test-masked-rmfrd"]), cache)
-    labels = {entry["file"]: entry["hidden"] for entry in json.loads(path.read_text())}
+    labels = {entry["file"]: entry for entry in json.loads(path.read_text())}
     rows = np.flatnonzero(np.isin(faces.names, list(labels)))
     pictures = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
-    visible = torch.stack([outlined(labels[name]) for name in faces.names[rows]])
+    visible = torch.stack([outlined(labels[name]["hidden"]) for name in faces.names[rows]])
+    face = torch.stack([1 - outlined([labels[name]["face"]]) for name in faces.names[rows]])
     cells_hidden, cells_visible, sheets = [], [], []
     for size in SIZES:
         seen, target = resample(pictures, size), resample_map(visible, size)
         found = torch.cat([network.visible(part) for part in seen.split(50)])
         hidden, wanted = (found < 0.5)[:, 0].numpy(), (target < 0.5)[:, 0].numpy()
-        covered = wanted.any((1, 2))
-        cells_hidden.append(metrics.interval(metrics.iou(hidden, wanted)[covered]))
-        cells_visible.append(metrics.interval(metrics.iou(~hidden, ~wanted)))
+        inside = (resample_map(face, size) > 0.5)[:, 0].numpy()  # outlines beyond the face are only rough
+        covered = (wanted & inside).any((1, 2))
+        cells_hidden.append(metrics.interval(metrics.iou(hidden & inside, wanted & inside)[covered]))
+        cells_visible.append(metrics.interval(metrics.iou(~hidden & inside, ~wanted & inside)))
         if size != 128:
             sheets += [grow(m.expand(-1, 3, -1, -1)) if m.shape[1] == 1 else grow(m) for m in (seen, target, found)]
     columns = ["IoU", *(f"{size} px" for size in SIZES)]
-    note = f"{len(rows)} pictures outlined by hand, shrunk without further degradation."
+    note = (
+        f"{len(rows)} pictures outlined by hand, shrunk without further degradation; scored within the face's outline."
+    )
     table = Table("Real masks", note, columns, [["hidden part", *cells_hidden], ["visible part", *cells_visible]])
     return table, sheets
 

@@ -16,8 +16,8 @@ from streamheal.train.protocols import PROTOCOLS, make_pair
 from streamheal.train.report import Table
 from streamheal.train.tasks import grow, sheet
 
-PEOPLE = 300                    # of the LFW test people: one gallery and one probe picture each
-OTHERS = 150                    # pictures of each further test shard
+PEOPLE = 300  # of the LFW test people: one gallery and one probe picture each
+OTHERS = 150  # pictures of each further test shard
 SEED = 2026
 IDENTITY_PROTOCOLS = ("jdsr", "ofhnet", "cctv")
 
@@ -111,7 +111,13 @@ def _pixels(protocol, output, faces) -> list[dict[str, float]]:
 def _rows(pair, outputs, network) -> list[torch.Tensor]:
     lr, visible = pair[0][:12], pair[1][:12]
     evidence = network(lr, visible).evidence.expand(-1, 3, -1, -1)
-    return [grow(lr), grow(visible).expand(-1, 3, -1, -1), outputs["Telea + bicubic"][:12], outputs["restored"][:12], evidence]
+    return [
+        grow(lr),
+        grow(visible).expand(-1, 3, -1, -1),
+        outputs["Telea + bicubic"][:12],
+        outputs["restored"][:12],
+        evidence,
+    ]
 
 
 def to_bytes(pictures: torch.Tensor) -> np.ndarray:

@@ -16,7 +16,9 @@ class IdentityJudge:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise StreamhealError("the identity judge runs on ai-edge-litert: pip install 'streamheal[evaluate]'") from error
+            raise StreamhealError(
+                "the identity judge runs on ai-edge-litert: pip install 'streamheal[evaluate]'"
+            ) from error
         path = find(data_dir)
         self.network = Interpreter(str(path), num_threads=threads)
         self.network.allocate_tensors()
@@ -24,8 +26,8 @@ class IdentityJudge:
 
     def __call__(self, faces: np.ndarray) -> np.ndarray:
         """uint8 RGB `(N, 128, 128, 3)` in the canonical template → `(N, 192)` float32, L2-normalised."""
-        size = int(self.input["shape"][0])                          # the file has a fixed batch
-        crops = (faces[:, 0:112, 8:120].astype(np.float32) - 127.5) / 128       # the ArcFace crop of the template
+        size = int(self.input["shape"][0])  # the file has a fixed batch
+        crops = (faces[:, 0:112, 8:120].astype(np.float32) - 127.5) / 128  # the ArcFace crop of the template
         out = []
         for start in range(0, len(crops), size):
             part = crops[start : start + size]

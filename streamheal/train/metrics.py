@@ -44,7 +44,9 @@ def telea(lr: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
     """The classical inpainting (Telea 2004, radius 3) of what is less than half visible: `(B, 3, s, s)`."""
     pictures = (lr.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     holes = (visible[:, 0] < 0.5).byte().cpu().numpy() * 255
-    filled = [cv2.inpaint(np.ascontiguousarray(p), h, 3, cv2.INPAINT_TELEA) for p, h in zip(pictures, holes, strict=True)]
+    filled = [
+        cv2.inpaint(np.ascontiguousarray(p), h, 3, cv2.INPAINT_TELEA) for p, h in zip(pictures, holes, strict=True)
+    ]
     return torch.from_numpy(np.stack(filled)).permute(0, 3, 1, 2).float() / 255
 
 
@@ -55,7 +57,7 @@ def iou(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
-    """Share of same-person pairs accepted at the threshold that accepts `far` of the others. `scores`: higher = alike."""
+    """Share of same-person pairs above the threshold that accepts `far` of the others. High scores: alike."""
     return float((scores[same] > threshold_at_far(scores, same, far)).mean())
 
 
@@ -66,7 +68,7 @@ def threshold_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
 
 
 def rank1(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Per probe: is the best of the gallery its own? `scores` (probes, gallery); `owner` (probes,): column of the own."""
+    """Per probe: is the best its own? `scores` (probes, gallery); `owner` (probes,): column of the own."""
     return scores.argmax(1) == owner
 
 

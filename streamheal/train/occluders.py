@@ -1,7 +1,7 @@
 """What hides faces, drawn over the canonical template: masks, glasses, scarves, hands, things. Procedural and seeded;
 real templates, textures and hands join in where an archive of them is at hand.
 
-Every drawing is `(128, 128, 4)` uint8 RGBA, made at twice the size. `MEAN68` is the face that it is drawn for; `bank.py`
+Each is `(128, 128, 4)` uint8 RGBA, made at twice the size. `MEAN68` is the face that it is drawn for; `bank.py`
 fits it to others.
 """
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-SIDE = 256                                          # drawn at twice the template, then shrunk: soft edges
+SIDE = 256  # drawn at twice the template, then shrunk: soft edges
 
 # mean of the 68 iBUG points over 15 757 aligned training pictures, in px of the 128 px template
 MEAN68 = np.array(
@@ -43,12 +43,12 @@ _CLOTH = [(240, 240, 240), (150, 195, 225), (95, 150, 205), (25, 25, 28), (120, 
 class RealThings:
     """Photographed occluders; empty lists where there is no archive. Pictures `(h, w, 3 or 4)` uint8."""
 
-    masks: list[np.ndarray] = field(default_factory=list)           # RGBA, front views
-    side_masks: list[tuple[np.ndarray, bool]] = field(default_factory=list)     # RGBA, worn towards picture left?
-    sunglasses: list[np.ndarray] = field(default_factory=list)      # RGBA
-    hats: list[np.ndarray] = field(default_factory=list)            # RGBA
-    hands: list[np.ndarray] = field(default_factory=list)           # RGB on a plain background
-    textures: list[np.ndarray] = field(default_factory=list)        # RGB
+    masks: list[np.ndarray] = field(default_factory=list)  # RGBA, front views
+    side_masks: list[tuple[np.ndarray, bool]] = field(default_factory=list)  # RGBA, worn towards picture left?
+    sunglasses: list[np.ndarray] = field(default_factory=list)  # RGBA
+    hats: list[np.ndarray] = field(default_factory=list)  # RGBA
+    hands: list[np.ndarray] = field(default_factory=list)  # RGB on a plain background
+    textures: list[np.ndarray] = field(default_factory=list)  # RGB
 
     @classmethod
     def read(cls, archive: Path | None, *, held_out: bool = False) -> "RealThings":
@@ -59,7 +59,7 @@ class RealThings:
         with zipfile.ZipFile(archive) as file:
             names = [name for name in sorted(file.namelist()) if name.endswith(".webp")]
             for i, name in enumerate(names):
-                few = "templates/" in name or "accessories" in name     # too few to hold any out: warped anew instead
+                few = "templates/" in name or "accessories" in name  # too few to hold any out: warped anew instead
                 if not few and (i % 5 == 0) != held_out:
                     continue
                 mode = "RGBA" if few else "RGB"
@@ -94,20 +94,20 @@ def medical(rng: np.random.Generator, things: RealThings) -> np.ndarray:
     points = MEAN68 * 2
     out = points[1:16] + (points[1:16] - points[30]) * rng.uniform(-0.02, 0.10)
     out = out if rng.random() < 0.6 else out[1:14]
-    top_y = rng.uniform(56, 70) if rng.random() < 0.9 else rng.uniform(78, 86)      # one in ten below the nose
-    dip = rng.uniform(4, 14)                                                        # cheeks lie lower than the ridge
+    top_y = rng.uniform(56, 70) if rng.random() < 0.9 else rng.uniform(78, 86)  # one in ten below the nose
+    dip = rng.uniform(4, 14)  # cheeks lie lower than the ridge
     top = [(92 * 2, (top_y + dip) * 2), (75 * 2, (top_y + 2) * 2), (63.5 * 2, top_y * 2), (52 * 2, (top_y + 2) * 2),
            (35 * 2, (top_y + dip) * 2)]  # fmt: skip
     out[:, 1] = np.maximum(out[:, 1], (top_y + 2) * 2)
     alpha = _polygon(np.concatenate([out, np.array(top)]))
     surface = _cloth(rng, things)
-    for row in np.linspace(top_y * 2 + 30, 215, int(rng.integers(0, 4))):            # pleats
+    for row in np.linspace(top_y * 2 + 30, 215, int(rng.integers(0, 4))):  # pleats
         sag = (np.arange(SIDE) - 127) ** 2 / 900
         for x in range(SIDE):
             y = int(row - sag[x] + 8)
             surface[max(y, 0) : max(y + 3, 0), x] = surface[max(y, 0) : max(y + 3, 0), x] * 0.8
     layer = _layer(_lit(rng, surface), alpha)
-    for ear, corner in ((points[0], out[0]), (points[16], out[-1])):                 # straps
+    for ear, corner in ((points[0], out[0]), (points[16], out[-1])):  # straps
         if rng.random() < 0.7:
             colour = (*map(int, surface[150, 128]), 255)
             cv2.line(layer, _int(corner), _int(ear + rng.normal(0, 4, 2)), colour, 3, cv2.LINE_AA)
@@ -128,7 +128,7 @@ def _worn_template(rng: np.random.Generator, things: RealThings) -> np.ndarray:
     target = np.array([(left, top), (right, top), (left, bottom)])
     matrix = cv2.getAffineTransform(source.astype(np.float32), target.astype(np.float32))
     layer = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA)
-    if rng.random() < 0.6:                          # dyed or printed: the folds' light stays
+    if rng.random() < 0.6:  # dyed or printed: the folds' light stays
         grey = layer[..., :3].mean(2, keepdims=True) / max(float(layer[..., :3][layer[..., 3] > 128].mean()), 30)
         layer[..., :3] = (_cloth(rng, things) * grey).clip(0, 255)
     return layer
@@ -154,7 +154,7 @@ def eyeglasses(rng: np.random.Generator, things: RealThings) -> np.ndarray:
     layer = np.zeros((SIDE, SIDE, 4), np.uint8)
     alpha = _lenses(rng, -1)
     layer[..., :3] = 255
-    layer[..., 3] = alpha * rng.uniform(0, 0.12)    # a faint reflection
+    layer[..., 3] = alpha * rng.uniform(0, 0.12)  # a faint reflection
     _frame(layer, rng, alpha, colour=tuple(int(c) for c in rng.integers(0, 140, 3)))
     return layer
 
@@ -233,7 +233,9 @@ def _drawn_hand(rng: np.random.Generator) -> np.ndarray:
         angle = np.deg2rad((i - 1.5) * spread)
         length = rng.uniform(65, 95) if rng.random() < 0.8 else rng.uniform(30, 45)
         root = np.array([76 + 16 * i, 108])
-        cv2.line(alpha, _int(root), _int(root + length * np.array([np.sin(angle), -np.cos(angle)])), 255, 15, cv2.LINE_AA)
+        cv2.line(
+            alpha, _int(root), _int(root + length * np.array([np.sin(angle), -np.cos(angle)])), 255, 15, cv2.LINE_AA
+        )
     cv2.line(alpha, (70, 130), (int(rng.uniform(28, 50)), int(rng.uniform(80, 115))), 255, 16, cv2.LINE_AA)
     skin = np.tile(np.array(_SKIN[rng.integers(len(_SKIN))], np.float32), (200, 200, 1)) * rng.uniform(0.85, 1.1)
     depth = cv2.GaussianBlur(cv2.distanceTransform(alpha, cv2.DIST_L2, 3), (9, 9), 0)
@@ -250,7 +252,7 @@ def thing(rng: np.random.Generator, things: RealThings) -> np.ndarray:
         box = cv2.boxPoints((tuple(centre), (size * 0.9, size * 1.7), float(rng.normal(0, 25))))
         cv2.fillPoly(alpha, [box.astype(np.int32)], 255, cv2.LINE_AA)
     elif shape == 1:
-        cv2.rectangle(alpha, _int(centre - [size * 0.6, size * 0.7]), _int(centre + [size * 0.6, size * 0.7]), 255, -1)
+        cv2.rectangle(alpha, _int(centre - [size * 0.6, size * 0.7]), _int([*centre, size * 0.6, size * 0.7]), 255, -1)
         cv2.ellipse(alpha, _int(centre - [0, size * 0.7]), _int((size * 0.6, size * 0.2)), 0, 0, 360, 255, -1)
     elif shape == 2:
         cv2.circle(alpha, _int(centre), int(size * 0.5), 255, -1, cv2.LINE_AA)
@@ -351,4 +353,4 @@ def _lit(rng: np.random.Generator, surface: np.ndarray, strength: float = 0.3) -
 
 
 def _int(point) -> tuple[int, int]:
-    return int(round(float(point[0]))), int(round(float(point[1])))
+    return round(float(point[0])), round(float(point[1]))

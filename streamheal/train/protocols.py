@@ -11,7 +11,7 @@ from streamheal.train.bank import Bank
 Protocol = Literal["fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "cctv"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
-# What hides faces before a camera. Masks most often; a quarter of the faces is free; glasses are drawn but hide nothing.
+# What hides faces before a camera. Masks mostly; a quarter of the faces is free; glasses are drawn but hide nothing.
 CAMERA_SHARES = {
     "none": 0.22, "medical": 0.28, "sunglasses": 0.08, "eyeglasses": 0.05, "scarf": 0.07, "hat": 0.05, "hand": 0.12,
     "thing": 0.05, "rectangle": 0.04, "irregular": 0.04,

@@ -15,22 +15,22 @@ TASKS = ("restorer", "occlusion", "embedder")
 class Recipe:
     """See `configs/*.yaml`, where each choice has its reason."""
 
-    name: str                                       # of the weights: models/NAME.safetensors
-    task: str                                       # one of TASKS
-    system: str                                     # which network of heal/networks
-    shards: list[str]                               # training shards, without .zip
-    val: str = "faces128-val"                       # tuning shard: curves and contact sheet
+    name: str  # of the weights: models/NAME.safetensors
+    task: str  # one of TASKS
+    system: str  # which network of heal/networks
+    shards: list[str]  # training shards, without .zip
+    val: str = "faces128-val"  # tuning shard: curves and contact sheet
     network: dict[str, Any] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)   # of the task
+    options: dict[str, Any] = field(default_factory=dict)  # of the task
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
-    warmup: int = 200                               # steps, also after resuming from weights without optimiser state
-    clip: float = 1.0                               # gradient norm
+    warmup: int = 200  # steps, also after resuming from weights without optimiser state
+    clip: float = 1.0  # gradient norm
     ema: float = 0.999
     seed: int = 0
-    save_every: float = 2.0                         # minutes between checkpoints
+    save_every: float = 2.0  # minutes between checkpoints
 
 
 def read(path: Path) -> Recipe:

@@ -31,7 +31,10 @@ class Evaluation:
 
 
 def markdown(found: Evaluation) -> str:
-    lines = [f"Weights `{found.sha256}`; " + ", ".join(f"{key} {value}" for key, value in found.training.items()) + ".", ""]
+    lines = [
+        f"Weights `{found.sha256}`; " + ", ".join(f"{key} {value}" for key, value in found.training.items()) + ".",
+        "",
+    ]
     lines += [f"- {key}: {value}" for key, value in found.settings.items()]
     for table in found.tables:
         lines += ["", f"### {table.title}", ""]

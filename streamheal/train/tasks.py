@@ -20,9 +20,9 @@ from streamheal.train.protocols import CAMERA_SHARES, PROTOCOLS, make_pair
 class Batch:
     """Clean faces on the device, mirrored by chance while training."""
 
-    pictures: torch.Tensor          # (B, 3, 128, 128) in [0, 1]
-    landmarks: torch.Tensor         # (B, 68, 2) px
-    indices: np.ndarray             # (B,) into the faces
+    pictures: torch.Tensor  # (B, 3, 128, 128) in [0, 1]
+    landmarks: torch.Tensor  # (B, 68, 2) px
+    indices: np.ndarray  # (B,) into the faces
 
     @classmethod
     def of(cls, faces: Faces, indices: np.ndarray, gen: torch.Generator, *, mirror: bool) -> "Batch":
@@ -66,7 +66,7 @@ class RestorerTask:
     bank: Bank
     shares: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS, 1.0))
     group: int = 8
-    imperfect: float = 0.4          # share of pictures whose visibility is as wrong as a segmenter's may be
+    imperfect: float = 0.4  # share of pictures whose visibility is as wrong as a segmenter's may be
     size: int = 16
     extra: nn.Module = field(default_factory=nn.Module)
 
@@ -100,7 +100,7 @@ class RestorerTask:
 
 
 def misjudge(visible: torch.Tensor, gen: torch.Generator, share: float) -> torch.Tensor:
-    """Visibility `(B, 1, s, s)` as an imperfect segmenter would give it, for `share` of the pictures: softened, grown or
+    """Visibility `(B, 1, s, s)` as an imperfect segmenter would give it, for `share` of them: softened, grown or
     shrunk at its edge, with false patches; for a quarter of those nothing hidden is found at all."""
     batch, _, size, _ = visible.shape
     kernel = degradation.blur_kernels(batch, gen, scale=0.6, width=3)
@@ -121,7 +121,7 @@ class OcclusionTask:
     bank: Bank
     shares: dict[str, float] = field(default_factory=lambda: dict(CAMERA_SHARES))
     group: int = 8
-    camera: float = 0.6             # share of groups that go through the camera's degradation; the rest stay sharp
+    camera: float = 0.6  # share of groups that go through the camera's degradation; the rest stay sharp
     native: tuple[int, int] = (12, 48)
     extra: nn.Module = field(default_factory=nn.Module)
 
@@ -170,7 +170,7 @@ class EmbedderTask:
         faces: Faces,
         *,
         group: int = 16,
-        clean: float = 0.25,                        # share of groups that stay sharp and free
+        clean: float = 0.25,  # share of groups that stay sharp and free
         native: tuple[int, int] = (12, 48),
         contrast_weight: float = 0.2,
         margin_weight: float = 0.1,
@@ -186,7 +186,7 @@ class EmbedderTask:
         prototypes = torch.zeros(max(len(named), 1), teacher.shape[1])
         known = self.labels >= 0
         prototypes.index_add_(0, self.labels[known], self.teacher[known])
-        self.extra = nn.Module()                    # one direction a person, from the teacher's mean, learned on
+        self.extra = nn.Module()  # one direction a person, from the teacher's mean, learned on
         self.extra.people = nn.Parameter(torch.nn.functional.normalize(prototypes + 1e-4, dim=1))
 
     def see(self, batch: Batch, gen: torch.Generator, size: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Training, top to bottom: faces → pairs → loss → step, until the time is up. What remains is weights, curves, a picture.
+"""Training, top to bottom: faces → pairs → loss → step, until the time is up. It leaves weights, curves, a picture.
 
     train(Path("configs/lr-trunk-16.yaml"), data_dir, out_dir, minutes=30)
 
@@ -96,7 +96,9 @@ def train(
 
     def save() -> None:
         nonlocal looked
-        networks.save(weights_path, plan.system, ema, {"recipe": plan.name, "seen": seen, "minutes": round(now / 60, 1)})
+        networks.save(
+            weights_path, plan.system, ema, {"recipe": plan.name, "seen": seen, "minutes": round(now / 60, 1)}
+        )
         part = checkpoint.with_suffix(".part")
         state = {"network": network.state_dict(), "ema": ema.state_dict(), "extra": task.extra.state_dict()}
         state |= {"optimizer": optimizer.state_dict(), "step": step, "spent": now, "seen": seen, "warm_from": warm_from}
@@ -130,7 +132,7 @@ def train(
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step, seen, seen_here = step + 1, seen + len(rows), seen_here + len(rows)
-            follow(ema, network, min(plan.ema, (1 + step) / (10 + step)))   # short memory first, or it keeps the start
+            follow(ema, network, min(plan.ema, (1 + step) / (10 + step)))  # short memory first, or it keeps the start
 
             now = spent + time.monotonic() - began
             if time.monotonic() - looked > plan.save_every * 60:
@@ -187,7 +189,7 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         self.before = {}
-        if threading.current_thread() is threading.main_thread():   # Python allows handlers nowhere else
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.before[number] = signal.signal(number, self._stop)
         return self

@@ -1,7 +1,7 @@
 """Every network of the project: name → its configuration and its module. One file per system, one dict, no magic.
 
-    network = build("lr-trunk", {"width": 72})
-    network = load(weights.find("lr-trunk-16").path)
+network = build("lr-trunk", {"width": 72})
+network = load(weights.find("lr-trunk-16").path)
 """
 
 from dataclasses import asdict, fields

@@ -16,7 +16,7 @@ class EmbedderConfig:
     # The crops that come are 12 to 60 px, and restored ones hold no detail beyond 64; at 128 px four times the compute
     # would look at interpolated pixels.
     size: int = 64
-    widths: tuple[int, ...] = (40, 80, 144, 208)    # channels at 1/2, 1/4, 1/8, 1/16 of the input
+    widths: tuple[int, ...] = (40, 80, 144, 208)  # channels at 1/2, 1/4, 1/8, 1/16 of the input
     blocks: tuple[int, ...] = (2, 2, 2, 1)
     dimensions: int = 128
 
@@ -31,7 +31,10 @@ class NormedBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.BatchNorm2d(width), ConvNorm(width, width), ConvNorm(width, width, activation=False), SqueezeExcite(width)
+            nn.BatchNorm2d(width),
+            ConvNorm(width, width),
+            ConvNorm(width, width, activation=False),
+            SqueezeExcite(width),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,8 @@ def resample_map(maps: torch.Tensor, size: int) -> torch.Tensor:
         return maps
     if maps.shape[-1] > size and maps.shape[-1] % size == 0:
         return F.avg_pool2d(maps.float(), maps.shape[-1] // size)
-    return F.interpolate(maps.float(), (size, size), mode="bilinear", align_corners=False, antialias=True)
+    out = F.interpolate(maps.float(), (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return out.clamp(0, 1)  # rounding may pass 1 by an ulp
 
 
 def fill_hidden(pictures: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:

@@ -20,12 +20,12 @@ HR_SIZE = 128
 class LrTrunkConfig:
     """Defaults: 1.33 M parameters, 0.5 GMAC a face."""
 
-    lr_size: int = 16                               # side of the input; 128 must be a power of two times it
-    width: int = 72                                 # channels at LR size
-    blocks_before: int = 8                          # residual blocks before the attention
+    lr_size: int = 16  # side of the input; 128 must be a power of two times it
+    width: int = 72  # channels at LR size
+    blocks_before: int = 8  # residual blocks before the attention
     blocks_after: int = 3
-    up_widths: tuple[int, ...] = (48, 28, 12)       # channels after each doubling; the last has no residual block
-    squeeze: int = 8                                # SE reduction
+    up_widths: tuple[int, ...] = (48, 28, 12)  # channels after each doubling; the last has no residual block
+    squeeze: int = 8  # SE reduction
     # Hidden pixels of the skip are filled smoothly, so that the network starts at inpainting + bicubic
     # and not at a black hole or at the occluder's texture.
     prefill: bool = True
@@ -66,7 +66,7 @@ class LrTrunk(nn.Module):
         steps = len(config.up_widths)
         self.up = nn.Sequential(*(UpStep(widths[i], widths[i + 1], i == steps - 1) for i in range(steps)))
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)           # the untrained network is the skip alone
+        nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, lr: torch.Tensor, visible: torch.Tensor) -> Restored:
@@ -87,7 +87,7 @@ class LrTrunk(nn.Module):
         features = features + self.after(self.attention(self.before(features)))
         hr = resample(filled, HR_SIZE).float() + self.leave(self.up(features)).float()
         return Restored(
-            hr=hr if self.training else hr.clamp(0, 1),     # a clamp while training would stop the gradient
+            hr=hr if self.training else hr.clamp(0, 1),  # a clamp while training would stop the gradient
             lr_completed=resample(hr.detach().clamp(0, 1), size),
             occlusion=1 - visible,
             evidence=evidence(visible),

@@ -1,5 +1,6 @@
 """The occlusion segmenter: which pixels of a face crop show the face, and which something before it."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +32,10 @@ class OcclusionUnet(nn.Module):
         widths = config.widths
         self.enter = nn.Sequential(ConvNorm(3, widths[0]), ConvNorm(widths[0], widths[0]))
         self.down = nn.ModuleList(
-            nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Sequential(ConvNorm(a, b, stride=2), ConvNorm(b, b)) for a, b in itertools.pairwise(widths)
         )
         self.bottom = nn.Sequential(ConvNorm(widths[-1], widths[-1]), SqueezeExcite(widths[-1]))
-        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(ConvNorm(a, a) for a in widths[:-1])
         self.leave = nn.Conv2d(widths[0], 1, 1)
 

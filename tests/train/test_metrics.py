@@ -1,0 +1,71 @@
+"""Figures that judge, against values worked out by hand or by scikit-image."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity
+
+from streamheal.train import metrics
+from tests.train.faces import portraits
+
+
+@pytest.fixture(scope="module")
+def pair():
+    face = torch.from_numpy(portraits(2)).permute(0, 3, 1, 2).float() / 255
+    noise = torch.randn(face.shape, generator=torch.Generator().manual_seed(0))
+    return (face + 0.05 * noise).clamp(0, 1), face
+
+
+def test_psnr_of_a_known_error():
+    assert metrics.psnr(torch.full((1, 3, 4, 4), 0.6), torch.full((1, 3, 4, 4), 0.5))[0] == pytest.approx(20, abs=1e-4)
+
+
+def test_ssim_agrees_with_scikit_image(pair):
+    expected = [
+        structural_similarity(
+            a.permute(1, 2, 0).numpy(), b.permute(1, 2, 0).numpy(), channel_axis=2, data_range=1,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+        for a, b in zip(*pair, strict=True)
+    ]  # fmt: skip
+    assert metrics.ssim(*pair) == pytest.approx(expected, abs=2e-3)
+    assert metrics.ssim(pair[1], pair[1]) == pytest.approx([1, 1])
+
+
+def test_luma_of_white_and_black():
+    white, black = torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
+    assert metrics.luma(white).item() == pytest.approx(235 / 255, abs=1e-5)
+    assert metrics.luma(black).item() == pytest.approx(16 / 255, abs=1e-5)
+
+
+def test_iou_of_nothing_found_where_nothing_is_counts_as_right():
+    found = np.array([[[1, 1], [0, 0]], [[0, 0], [0, 0]]], bool)
+    wanted = np.array([[[1, 0], [1, 0]], [[0, 0], [0, 0]]], bool)
+    assert metrics.iou(found, wanted) == pytest.approx([1 / 3, 1])
+
+
+def test_tar_at_far_by_hand():
+    scores = np.array([0.9, 0.5, 0.2, *np.linspace(0, 0.59, 60), *np.full(40, -1.0)])
+    same = np.zeros(103, bool)
+    same[:3] = True
+    assert metrics.threshold_at_far(scores, same, 0.01) == pytest.approx(0.58)  # one in a hundred lies above
+    assert metrics.tar_at_far(scores, same, 0.01) == pytest.approx(1 / 3)
+
+
+def test_rank1():
+    assert list(metrics.rank1(np.array([[0.9, 0.1], [0.8, 0.3]]), np.array([0, 1]))) == [True, False]
+
+
+def test_interval_holds_the_mean_and_narrows_with_more_rows():
+    values = np.random.default_rng(0).normal(5, 1, 400)
+    few, many = metrics.interval(values[:20]), metrics.interval(values)
+    assert many["low"] < many["mean"] < many["high"]
+    assert many["high"] - many["low"] < 0.5 * (few["high"] - few["low"])
+
+
+def test_telea_fills_the_hole_and_leaves_the_rest():
+    plain, visible = torch.full((1, 3, 16, 16), 100 / 255), torch.ones(1, 1, 16, 16)
+    visible[..., 4:8, 4:8] = 0
+    filled = metrics.telea(plain * visible, visible)
+    torch.testing.assert_close(filled, plain, atol=2.1 / 255, rtol=0)  # OpenCV rounds within the hole
+    torch.testing.assert_close(filled * visible, plain * visible)
