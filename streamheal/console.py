@@ -1,8 +1,10 @@
 """What `streamheal run` shows: a progress bar while it runs, a summary at the end."""
 
+import logging
 import time
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -32,6 +34,8 @@ class RunDisplay:
         self._task = self._bar.add_task("starting", total=None, facts="")
 
     def __enter__(self) -> "RunDisplay":
+        if self._console.is_terminal:  # log lines go above the bar instead of through it
+            logging.getLogger().handlers[:] = [RichHandler(console=self._console, show_path=False)]
         self._bar.start()
         return self
 

@@ -128,7 +128,7 @@ class Pipeline:
         with ExitStack() as stack:
             sinks = [stack.enter_context(closing(sink)) for sink in self._open_sinks()]
             if self.config.source.live:
-                self._run_live(detector, healer, sinks)
+                self._run_live(detector, healer, sinks, summary)
             else:
                 self._run_recorded(recordings, detector, healer, sinks, summary)
             patience = KAFKA_FLUSH if self._stop.is_set() else RECORDED_FLUSH
@@ -232,7 +232,7 @@ class Pipeline:
 
     # -- cameras ---------------------------------------------------------------------------------------------------
 
-    def _run_live(self, detector: FaceDetector, healer, sinks: Sequence[Sink]) -> None:
+    def _run_live(self, detector: FaceDetector, healer, sinks: Sequence[Sink], summary: Summary) -> None:
         run = live_run_id()
         readers, followers = {}, {}
         for camera in self.config.source.cameras:
@@ -279,6 +279,8 @@ class Pipeline:
                 for cause, count in reader.status.drops.items():
                     self.counters.add(f"dropped.reader.{cause}", count)
                 self.counters.add("reconnects", reader.status.reconnects)
+                if reader.status.error_class is not None:
+                    summary.warnings.append(f"camera {name} was away at the end: {reader.status.last_error}")
             while waiting:
                 self._heal_some(waiting, healer, sinks, restoring=time.monotonic() < deadline)
 
