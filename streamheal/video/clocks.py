@@ -9,7 +9,8 @@ UNKNOWN = 1e10
 
 ARRIVAL = 1.0
 """Uncertainty of the arrival clock, seconds. Exposure, encoder and camera buffer take 50 to 500 ms, the network and
-FFmpeg's reorder buffer (`max_delay`, UDP) up to 500 ms more; decoding is not in it, since packets are timed."""
+FFmpeg's reorder buffer (`max_delay`, UDP) up to 500 ms more. Decoding is not in it, since packets are timed; for frames
+that came while the stream was being opened, the time that this took is added."""
 
 SENDER = 0.1
 """Uncertainty of the sender's clock, seconds, given that NTP disciplines it: tens of milliseconds for NTP itself on a

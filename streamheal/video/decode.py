@@ -99,17 +99,23 @@ class VideoInput:
         self.options, self._now, self._note = options, now, note
         self.warnings: list[str] = []       # what was wrong with a recording that could be read nevertheless
         self._container = None
+        began = time.monotonic()
         try:
             self._open()
         except FFmpegError as error:
             self.close()
             text = _describe(error)
+            if options.live and time.monotonic() - began > 0.9 * min(options.open_timeout, options.stall_timeout):
+                # RTSP reports its own timeout, and being interrupted, as invalid data.
+                raise StreamError("timeout", "it does not answer") from None
             if not options.live and classify(error) == "invalid":
                 text = f"it can't be opened as video ({text}); it may be cut short, damaged, or something else"
             raise StreamError(classify(error), text) from None
         except StreamError:
             self.close()
             raise
+        self._opened = now()
+        self._opening = time.monotonic() - began
 
     def _open(self) -> None:
         o = self.options
@@ -122,6 +128,7 @@ class VideoInput:
                     "rtsp_transport": o.transport,
                     "allowed_media_types": "video",     # sound and ONVIF metadata would only cost bandwidth
                     "timeout": str(int(o.stall_timeout * 1e6)),
+                    "fpsprobesize": "2",                # 20 frames by default, which come almost a second late
                 }
             self._container = av.open(o.url, options=settings, timeout=(o.open_timeout, o.stall_timeout))
         videos = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -253,7 +260,9 @@ class VideoInput:
             if not self._distrusted:
                 self._distrusted = True
                 self._note(f"its clock is off by about {lead:.0f} s against ours; times of arrival are used instead")
-        return self._arrival.captured(time, arrival), "arrival", ARRIVAL
+        # What was read to find out about the stream may have waited for as long as that took.
+        waited = self._opening if arrival - self._opened < self._opening else 0.0
+        return self._arrival.captured(time, arrival), "arrival", ARRIVAL + waited
 
     def _look_at_clocks(self, packet: av.Packet, arrival: float) -> None:
         if packet.pts is not None:

@@ -4,3 +4,4 @@ from tests.integration.kafka import (  # noqa: F401
     kafka_session_broker,
     kafka_topic,
 )
+from tests.integration.rtsp import rtsp_camera, rtsp_clip  # noqa: F401
