@@ -41,7 +41,7 @@ def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOIN
 
 
 def save_network(network, path: Path, training: dict | None = None) -> str:
-    """Write the network as fp16 safetensors, with what describes it and its training in the header. Returns the SHA-256."""
+    """Write the network as fp16 safetensors, its description and its training in the header; returns the SHA-256."""
     yaml = {key: value for key, value in network.yaml.items() if key != "yaml_file"}
     described = {"system": SHIPPED, "network": yaml, "kpt_shape": list(network.kpt_shape)}
     return weights.save(path, network.state_dict(), {**described, "training": training or {}})
