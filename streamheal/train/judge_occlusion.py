@@ -96,9 +96,7 @@ def _real_masks(network, data_dir, cache) -> tuple[Table | None, list[torch.Tens
         if size != 128:
             sheets += [grow(m.expand(-1, 3, -1, -1)) if m.shape[1] == 1 else grow(m) for m in (seen, target, found)]
     columns = ["IoU", *(f"{size} px" for size in SIZES)]
-    note = (
-        f"{len(rows)} pictures outlined by hand, shrunk without further degradation; scored within the face's outline."
-    )
+    note = f"{len(rows)} pictures outlined by hand, shrunk without degradation; scored within the face's outline."
     table = Table("Real masks", note, columns, [["hidden part", *cells_hidden], ["visible part", *cells_visible]])
     return table, sheets
 

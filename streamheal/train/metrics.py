@@ -72,6 +72,18 @@ def rank1(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
     return scores.argmax(1) == owner
 
 
+def rank1_among(scores: np.ndarray, owner: np.ndarray, people: int) -> np.ndarray:
+    """Per probe: the chance that its own gallery picture is best among `people` drawn at random from the gallery.
+
+    Exact: with k of n others scoring higher, the chance that none of the k is among the `people` - 1 drawn.
+    """
+    own = scores[np.arange(len(owner)), owner]
+    better, others = (scores > own[:, None]).sum(1), scores.shape[1] - 1
+    drawn = min(people - 1, others)
+    steps = np.arange(drawn)
+    return np.prod(np.maximum(others - better[:, None] - steps, 0) / (others - steps), 1)
+
+
 def interval(values: np.ndarray, *, draws: int = 1000, seed: int = 0) -> dict[str, float]:
     """Mean with its 95 % bootstrap interval over rows (pictures, probes)."""
     values = np.asarray(values, np.float64)

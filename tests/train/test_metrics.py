@@ -56,6 +56,12 @@ def test_rank1():
     assert list(metrics.rank1(np.array([[0.9, 0.1], [0.8, 0.3]]), np.array([0, 1]))) == [True, False]
 
 
+def test_rank1_among_fewer_people_is_the_mean_over_all_choices():
+    scores, owner = np.array([[0.5, 0.9, 0.1, 0.2], [0.1, 0.9, 0.3, 0.4]]), np.array([0, 1])
+    assert metrics.rank1_among(scores, owner, 2) == pytest.approx([2 / 3, 1])  # one of three others is better
+    assert metrics.rank1_among(scores, owner, 4) == pytest.approx([0, 1])
+
+
 def test_interval_holds_the_mean_and_narrows_with_more_rows():
     values = np.random.default_rng(0).normal(5, 1, 400)
     few, many = metrics.interval(values[:20]), metrics.interval(values)
