@@ -43,7 +43,7 @@ def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOIN
 def save_network(network, path: Path, training: dict | None = None) -> str:
     """Write the network as fp16 safetensors, its description and its training in the header; returns the SHA-256."""
     yaml = {key: value for key, value in network.yaml.items() if key != "yaml_file"}
-    described = {"system": SHIPPED, "network": yaml, "kpt_shape": list(network.kpt_shape)}
+    described = {"system": "ultralytics", "network": yaml, "kpt_shape": list(network.kpt_shape)}
     return weights.save(path, network.state_dict(), {**described, "training": training or {}})
 
 
