@@ -71,7 +71,7 @@ def find(name: str) -> WeightFile:
 
 
 def check(path: Path, sha256: str | None) -> str:
-    """The SHA-256 of the weight file at `path`; raises WeightsError unless the file is whole and has the hash expected."""
+    """The SHA-256 of the weight file at `path`; raises WeightsError unless it is whole and has the hash expected."""
     if not path.is_file():
         raise WeightsError(f"weight file {path} does not exist")
     if path.stat().st_size == 0:

@@ -79,7 +79,8 @@ def test_the_original_comes_from_the_frame_that_the_event_names(healed, clip):
 
 
 def test_provenance_names_every_network_by_its_hash(healed):
-    roles = {m["role"]: m["sha256"] for m in next(e for e in read_events(healed) if e["restored"])["provenance"]["models"]}
+    event = next(e for e in read_events(healed) if e["restored"])
+    roles = {m["role"]: m["sha256"] for m in event["provenance"]["models"]}
     assert set(roles) == {"detector", "occlusion", "restorer", "embedder"}
     assert all(len(sha) == 64 for sha in roles.values())
 

@@ -68,5 +68,5 @@ def test_whatever_is_cut_or_damaged_the_rest_is_true_and_can_be_written_on(tmp_p
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SinkError, match="name another output.path"):
+    with pytest.raises(SinkError, match="name another output"):
         RunLog(tmp_path / "file" / "log", "run")
