@@ -27,8 +27,9 @@ def recorded_run_id(path: Path, config: PipelineConfig) -> str:
         digest.update(file.read(_SAMPLE))
         file.seek(max(0, size - _SAMPLE))
         digest.update(file.read(_SAMPLE))
-    for section in (config.detector, config.tracker, config.gallery):
-        digest.update(section.model_dump_json().encode())
+    detector = config.detector.model_dump_json(exclude={"batch", "device"})  # where and how fast, not what
+    for settings in (detector, config.tracker.model_dump_json(), config.gallery.model_dump_json()):
+        digest.update(settings.encode())
     return digest.hexdigest()[:12]
 
 
