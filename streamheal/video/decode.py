@@ -202,14 +202,14 @@ class VideoInput:
                 yield None
             for frame in frames:
                 pictures += 1
-                self._check_size(frame.width, frame.height)
+                shape = self._shape(frame)
                 index, arrived = frame.opaque or (packets, arrival)
                 last = pts = self._timeline.at(frame.time, arrived if self.options.live else None)
                 spoilt = damage.spoils(index, pts, keyframe=frame.key_frame, corrupt=frame.is_corrupt)
                 captured_at, clock, uncertainty = self._captured(frame.time, pts, arrived)
                 if self._paced:
                     self._pace(pts)
-                yield Decoded(frame, self._shape(frame), pts, captured_at, clock, uncertainty, spoilt)
+                yield Decoded(frame, shape, pts, captured_at, clock, uncertainty, spoilt)
         self._sum_up(packets, damaged, failures, pictures)
 
     def _sum_up(self, packets: int, damaged: int, failures: int, pictures: int) -> None:
@@ -287,6 +287,14 @@ class VideoInput:
 
     def _shape(self, frame: av.VideoFrame) -> tuple[int, int]:
         height, width = frame.height, frame.width
+        self._check_size(width, height)
+        # Square pixels: recorders squeeze pictures (960x1080 for 16:9), and a squeezed face is no face.
+        ratio = self._stream.sample_aspect_ratio or 1
+        if ratio > 1:
+            width = round(width * ratio)
+        elif 0 < ratio < 1:
+            height = round(height / ratio)
+        self._check_size(width, height)
         if _quarter_turns(frame) % 2:
             height, width = width, height
         limit = self.options.max_height

@@ -230,7 +230,7 @@ class Reader:
         if self._thread is not None:
             self._thread.join(5.0)
             self._thread = None
-            self._ring.close()
+        self._ring.close()
         with self._changed:
             self._unread.clear()
             if self._state not in ("ended", "failed"):
@@ -251,7 +251,15 @@ class Reader:
         try:
             while not self._stopping.is_set():
                 self._enter("connecting")
-                outcome = self._attempt()
+                try:
+                    outcome = self._attempt()
+                except Exception as error:      # no process could be started, or it sent nonsense
+                    log.exception("%s: an attempt to read failed", self.name)
+                    with self._changed:
+                        process = self._process
+                    if process is not None:
+                        self._kill(process)
+                    outcome = _Outcome("crashed", f"its reader failed: {type(error).__name__}")
                 if self._stopping.is_set():
                     return
                 if self.live:
@@ -266,9 +274,6 @@ class Reader:
                     continue
                 self._finish(outcome)
                 return
-        except Exception:
-            log.exception("%s: the reader failed; this is a bug", self.name)
-            self._finish(_Outcome("crashed", "the reader failed inside; see the log"))
         finally:
             with self._changed:
                 process, self._process = self._process, None
@@ -390,7 +395,8 @@ class Reader:
         self._enter("streaming")
 
     def _take(self, message: dict[str, Any]) -> None:
-        """A frame lies in a slot: it is ours now."""
+        """A frame lies in a slot: it is ours now. Raises ValueError for a slot or size that can't be."""
+        self._ring.view(message["slot"], message["height"], message["width"])
         superseded = None
         with self._changed:
             self._held.add(message["slot"])

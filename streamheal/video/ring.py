@@ -39,7 +39,9 @@ class Ring:
     def close(self) -> None:
         with contextlib.suppress(BufferError):      # a view is still alive; the mapping goes with it
             self._memory.close()
-        os.close(self.fd)
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def _anonymous_file() -> int:

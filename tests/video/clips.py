@@ -43,6 +43,7 @@ def write_clip(
     metadata: dict[str, str] | None = None,
     options: dict[str, str] | None = None,
     codec: str = "libx264",
+    pixel_shape: Fraction | None = None,
 ) -> Path:
     """Encode `frames` numbered pictures, the first with number `first`."""
     with av.open(str(path), "w", format=format, options=options or {}) as container:
@@ -51,6 +52,8 @@ def write_clip(
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, rate)
+        if pixel_shape is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_shape
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "bf": str(b_frames), "crf": "20"}
             stream.codec_context.gop_size = gop

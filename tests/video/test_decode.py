@@ -1,5 +1,6 @@
 """Decoding in this process: damaged streams, odd sizes, what FFmpeg's errors mean."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -84,6 +85,12 @@ def test_odd_sizes_keep_their_proportions_when_scaled_down(tmp_path):
     path = write_clip(tmp_path / "clip.mkv", 2, size=(322, 182))
     assert decode(path)[0][0].shape == (182, 322, 3)
     assert decode(path, max_height=91)[0][0].shape == (91, 161, 3)
+
+
+@pytest.mark.parametrize(("pixel", "shape"), [("2/1", (112, 384, 3)), ("1/2", (224, 192, 3)), ("1/1", (112, 192, 3))])
+def test_squeezed_pictures_are_given_square_pixels(tmp_path, pixel, shape):
+    path = write_clip(tmp_path / "clip.mp4", 2, pixel_shape=Fraction(pixel))
+    assert decode(path)[0][0].shape == shape
 
 
 def test_a_picture_that_grows_beyond_the_limit_mid_stream_is_refused(tmp_path):

@@ -230,6 +230,37 @@ def test_a_reader_that_was_never_started_can_be_stopped(clip):
     Reader("door", clip, live=False).stop()
 
 
+def test_readers_leave_no_open_files_behind(clip):
+    def run():
+        with Reader("door", clip, live=False) as reader:
+            reader.read(10)
+            os.kill(reader.status.pid, signal.SIGKILL)
+            read_all(reader)
+
+    run()
+    before = len(os.listdir("/proc/self/fd"))
+    run()
+    run()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("nonsense", [{"slot": 99, "height": 1, "width": 1}, {"slot": 0, "height": 1, "width": -1}, {}])
+def test_a_process_that_sends_nonsense_is_replaced(clip, monkeypatch, nonsense):
+    """A decoder that hostile video has taken over must not reach beyond its slots."""
+    take, told = Reader._take, []
+
+    def first_nonsense(self, message):
+        if not told:
+            told.append(1)
+            message = nonsense
+        take(self, message)
+
+    monkeypatch.setattr(Reader, "_take", first_nonsense)
+    with Reader("door", clip, live=False) as reader:
+        assert numbers(read_all(reader)) == list(range(60))
+    assert reader.status.errors == {"crashed": 1}
+
+
 def test_the_consumer_is_notified_of_frames_and_of_the_end(clip):
     calls = []
     with Reader("door", clip, live=False, notify=lambda: calls.append(1)) as reader:
