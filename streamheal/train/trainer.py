@@ -37,13 +37,16 @@ def train(
     start_from: Path | None = None,
     cache: Path | None = None,
     report: Callable[[dict], None] = lambda row: None,
+    tick: Callable[[float, float, float], None] = lambda seconds, per_second, loss: None,
 ) -> Path:
     """Train for `minutes`, then save; SIGTERM and SIGINT save and end earlier. Returns the path of the EMA weights.
 
     resume: go on from `out_dir`/checkpoint.pt where there is one. start_from: exported weights to begin with instead (a
     warm-up spares them from the empty optimiser). cache: folder for decoded pictures, `out_dir`/cache by default.
-    report: called with each row of the curves. The learning rate follows one cosine over all minutes, those of earlier
-    runs included. Raises ConfigError on a bad recipe or data that may not be trained on.
+    report: called with each row of the curves; tick: at each step, with seconds of this run, pictures/s and loss.
+
+    The learning rate follows one cosine over all minutes, those of earlier runs included. Raises ConfigError on a bad
+    recipe or data that may not be trained on.
     """
     plan = recipe.read(recipe_path)
     if threads:
@@ -135,6 +138,7 @@ def train(
             follow(ema, network, min(plan.ema, (1 + step) / (10 + step)))  # short memory first, or it keeps the start
 
             now = spent + time.monotonic() - began
+            tick(now - spent, seen_here / max(now - spent, 1e-9), sum(parts.values()))
             if time.monotonic() - looked > plan.save_every * 60:
                 save()
         save()

@@ -1,0 +1,53 @@
+"""What `streamheal train` and `streamheal evaluate` do: choose by task or kind, and show how it goes."""
+
+from pathlib import Path
+
+import yaml
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streamheal import weights
+from streamheal.errors import ConfigError
+from streamheal.train.report import markdown
+
+DETECTORS_OF_OTHERS = ("centerface", "yunet")
+
+
+def train(recipe: Path, data: Path, out: Path, minutes: float, device: str = "cpu") -> Path:
+    """Train what `recipe` says for `minutes`; returns the path of the weights. Raises ConfigError on a bad recipe."""
+    if not recipe.is_file():
+        raise ConfigError(f"no recipe at {recipe}; see configs/")
+    try:
+        said = yaml.safe_load(recipe.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{recipe}: not YAML: {error}") from error
+    if isinstance(said, dict) and said.get("task") == "detector":
+        from streamheal.train import detection
+
+        return detection.train(recipe, data, out, minutes)
+    from streamheal.train import trainer
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[says]}"))
+    with Progress(*columns, transient=True) as bar:
+        line = bar.add_task(recipe.stem, total=minutes * 60, says="")
+
+        def tick(seconds: float, per_second: float, loss: float) -> None:
+            bar.update(line, completed=seconds, says=f"{per_second:.0f} pictures/s, loss {loss:.4f}")
+
+        def report(row: dict) -> None:
+            figures = {key: value for key, value in row.items() if key not in ("step", "seen", "learning_rate")}
+            bar.console.print(", ".join(f"{key} {value:.4g}" for key, value in figures.items()), highlight=False)
+
+        path = trainer.train(recipe, data, out, minutes, device, report=report, tick=tick)
+    print(f"weights {path}\ncurves {out / 'curves.csv'}\npictures {out / 'sheet.png'}")
+    return path
+
+
+def evaluate(name: str, data: Path, out: Path) -> str:
+    """Judge a shipped model, or one of the detectors that others made; returns Markdown, and writes it into `out`."""
+    if name in DETECTORS_OF_OTHERS or weights.find(name).kind == "detector":
+        from streamheal.train import detection_recall
+
+        return markdown(detection_recall.evaluate(name, data, out))
+    from streamheal.train import evaluate as judges
+
+    return markdown(judges.evaluate(name, data, out))

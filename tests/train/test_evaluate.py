@@ -1,0 +1,115 @@
+"""Judging, on a made-up data folder: every table is there, and the figures are the same each time."""
+
+import json
+
+import pytest
+import torch
+
+from streamheal.heal import networks
+from streamheal.train import evaluate, judge_embedder, judge_occlusion, judge_restorer, people, report, ship
+from streamheal.train.bank import Bank
+from tests.heal.networks.test_networks import build
+from tests.train.faces import write_data, write_shard
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = write_data(tmp_path_factory.mktemp("data"))
+    write_shard(folder, "faces128-test-cc0", ["", ""], 4)
+    write_shard(folder, "faces128-test-ytf", ["fay", "fay", "gus", "gus"], 5)
+    write_shard(folder, "faces128-test-masked-rmfrd", ["hal", "hal", "ivy", "ivy"], 6)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    bank = Bank.draw(0, 2)
+    for judge in (judge_restorer, judge_occlusion, judge_embedder):
+        monkeypatch.setattr(judge.Bank, "draw", lambda *_, **__: bank)
+    monkeypatch.setattr(judge_occlusion, "PICTURES", 4)
+    monkeypatch.setattr(people, "LABELS", tmp_path)
+    monkeypatch.setattr(judge_occlusion, "LABELS", tmp_path)
+    monkeypatch.setattr(judge_restorer, "_segmenter", lambda: build("unet"))
+
+
+def judged(system: str, folder, out):
+    out.mkdir(exist_ok=True)
+    networks.save(out / "w.safetensors", system, build(system), {"minutes": 1})
+    return evaluate.evaluate("tiny", folder, out, path=out / "w.safetensors", threads=1)
+
+
+def titles(found: report.Evaluation) -> list[str]:
+    return [table.title for table in found.tables]
+
+
+def test_a_restorer_stands_beside_bicubic_and_telea(folder, tmp_path):
+    found = judged("lr-trunk", folder, tmp_path / "out")
+    assert titles(found)[0] == "Pixels, 16 → 128 px"
+    names = [row[0] for row in found.tables[0].rows]
+    assert [name for name in names if name.startswith("cctv")] == [
+        "cctv, bicubic", "cctv, Telea + bicubic", "cctv, restored", "cctv, restored, found visibility",
+    ]  # fmt: skip
+    assert judged("lr-trunk", folder, tmp_path / "again").tables == found.tables
+
+
+def test_a_segmenter_is_judged_by_kind_and_size(folder, tmp_path):
+    found = judged("unet", folder, tmp_path / "out")
+    assert titles(found) == ["Drawn occluders", "Free faces"]
+    assert found.settings["hand-outlined masks"] == "no labels file: row left out"
+    assert found.tables[0].columns == ["occluder", "128 px", "32 px", "16 px"]
+
+
+def test_real_masks_are_judged_within_the_face(folder, tmp_path):
+    square = [[0, 0], [127, 0], [127, 127], [0, 127]]
+    hidden = [[0, 64], [127, 64], [127, 127], [0, 127]]
+    labels = [{"file": "faces128-test-masked-rmfrd-001.webp", "face": square, "hidden": [hidden]}]
+    (tmp_path / "rmfrd_occlusion.json").write_text(json.dumps(labels))
+
+    class Truth(torch.nn.Module):
+        def visible(self, pictures):
+            side = pictures.shape[-1]
+            out = torch.ones(len(pictures), 1, side, side)
+            out[:, :, side // 2 :] = 0
+            return out
+
+    table, _ = judge_occlusion._real_masks(Truth(), folder, tmp_path / "cache")
+    assert [[cell["mean"] for cell in row[1:]] for row in table.rows] == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_an_embedder_stands_beside_its_teacher(folder, tmp_path):
+    listed = {"masked": ["faces128-test-masked-rmfrd-000.webp", "faces128-test-masked-rmfrd-003.webp"], "left_out": []}
+    (tmp_path / "rmfrd_masked.json").write_text(json.dumps(listed))
+    found = judged("embedder", folder, tmp_path / "out")
+    assert titles(found) == ["faces128-test-lfw", "faces128-test-ytf", "Really masked people (RMFRD)"]
+    assert [row[0] for row in found.tables[0].rows][:2] == ["teacher, clean (Euclidean)", "student, clean"]
+    assert found.tables[2].note.startswith("2 masked pictures")
+
+
+def test_shipping_pins_the_file_and_renews_the_figures_in_its_card(folder, tmp_path):
+    found = judged("unet", folder, tmp_path / "out")
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "tiny.md").write_text(f"# tiny\n\n{report.BEGIN}\nold\n{report.END}\n\nwords\n")
+    ship.ship("tiny", tmp_path / "out/w.safetensors", models, found)
+    card = (models / "tiny.md").read_text()
+    assert found.sha256 in card
+    assert "old" not in card
+    assert card.endswith("words\n")
+    entry = json.loads((models / "manifest.json").read_text())["tiny"]
+    assert (entry["kind"], entry["system"], entry["sha256"]) == ("occlusion", "unet", found.sha256)
+
+
+def test_figures_of_other_weights_are_not_shipped(folder, tmp_path):
+    found = judged("unet", folder, tmp_path / "out")
+    networks.save(tmp_path / "other.safetensors", "unet", networks.build("unet"))
+    with pytest.raises(ValueError, match="evaluate it again"):
+        ship.ship("tiny", tmp_path / "other.safetensors", tmp_path, found)
+
+
+def test_people_meet_with_two_different_pictures(folder, tmp_path):
+    from streamheal.train import data
+
+    faces = data.load([folder / "faces128-test-ytf.zip"], tmp_path)
+    gallery, probes = people.pairs_of_people(faces, 5, 0)
+    assert list(faces.identities[gallery]) == list(faces.identities[probes])
+    assert (gallery != probes).all()
