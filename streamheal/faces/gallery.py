@@ -81,8 +81,8 @@ class Galleries:
         if not size >= self.min_crop:  # NaN too: landmarks that are no face
             return
         full = len(gallery.crops) == self.size
-        if full and quality.score_bound(size) + DIVERSITY < gallery.crops[-1].quality.score:
-            return  # too small to get in, however good: not worth cutting
+        if full and quality.score_bound(size, face.score) + DIVERSITY < gallery.crops[-1].quality.score:
+            return  # too small or doubtful to get in, however good the rest: not worth cutting
         cut = alignment.cut(frame.image, face.landmarks)
         if cut is None:
             return
@@ -100,7 +100,7 @@ class Galleries:
                 box=np.array(face.box, np.float32),
                 landmarks=cut.landmarks,
                 detector_score=face.score,
-                quality=quality.assess(cut.image, cut.landmarks, cut.affine),
+                quality=quality.assess(cut.image, cut.landmarks, cut.affine, certainty=face.score),
             )
         )
         if full:

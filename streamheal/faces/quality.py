@@ -8,9 +8,10 @@ import numpy as np
 from streamheal.faces.alignment import TEMPLATE, TEMPLATE_SIDE, apply, invert, scale_of
 from streamheal.records import Quality
 
-WEIGHTS = {"size": 0.35, "sharpness": 0.25, "frontal": 0.15, "visible": 0.15, "exposure": 0.10}
+WEIGHTS = {"size": 0.30, "sharpness": 0.20, "frontal": 0.15, "certainty": 0.15, "visible": 0.10, "exposure": 0.10}
 """Pixels on the face bound what can be restored, blur takes them away again, so these two lead. Pose and occlusion cost
-a part of the face each; exposure is mostly mended by the restorer's own normalisation."""
+a part of the face each. The detector's score stands in for what is not measured: it is low for hidden faces that no
+segmenter has looked at yet, and for what is no face. Exposure is mostly mended by normalisation."""
 FULL_SIZE = 128  # source pixels beyond which a larger face restores no better: the restorers' output
 FULL_YAW = 60.0  # degrees at which half the face is out of sight, and `frontal` is 0
 FULL_PITCH = 45.0
@@ -22,11 +23,18 @@ _MODEL = np.column_stack([TEMPLATE, [0.0, 0.0, -14.0, 0.0, 0.0]])
 _TO_POSE = np.linalg.pinv(_MODEL - _MODEL.mean(0))  # (3, 5)
 
 
-def assess(image: np.ndarray, landmarks: np.ndarray, affine: np.ndarray, visible: np.ndarray | None = None) -> Quality:
+def assess(
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    affine: np.ndarray,
+    visible: np.ndarray | None = None,
+    certainty: float = 1.0,
+) -> Quality:
     """Measures an aligned crop.
 
     `image` (s, s, 3) uint8 RGB; `landmarks` (5, 2) in crop pixels; `affine` (2, 3) frame → crop pixels, which tells the
-    size in source pixels and the roll; `visible` (s, s) in [0, 1], 1 = visible, or None for all of it.
+    size in source pixels and the roll; `visible` (s, s) in [0, 1], 1 = visible, or None for all of it; `certainty` the
+    detector's score.
     """
     side = image.shape[0]
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -38,6 +46,7 @@ def assess(image: np.ndarray, landmarks: np.ndarray, affine: np.ndarray, visible
         "size": size_term(size),
         "sharpness": sharpness(luma, shown),
         "frontal": (1 - min(abs(yaw) / FULL_YAW, 1)) * (1 - min(abs(pitch) / FULL_PITCH, 1)),
+        "certainty": min(max(certainty, 0.0), 1.0),
         "visible": float(shown.sum() / oval.sum()),
         "exposure": exposure(luma, shown),
     }
@@ -52,9 +61,9 @@ def size_term(size: float) -> float:
     return float(np.clip(np.log2(max(size, 1e-6) / 8) / np.log2(FULL_SIZE / 8), 0, 1))
 
 
-def score_bound(size: float) -> float:
+def score_bound(size: float, certainty: float = 1.0) -> float:
     """The best score that a crop of `size` source pixels can have: worth cutting only if that is enough."""
-    return WEIGHTS["size"] * size_term(size) + 1 - WEIGHTS["size"]
+    return 1 - WEIGHTS["size"] * (1 - size_term(size)) - WEIGHTS["certainty"] * (1 - certainty)
 
 
 @lru_cache(maxsize=256)

@@ -35,6 +35,7 @@ SHAPE_NOISE = 0.12  # of ln side and ln aspect
 # Matching.
 REACH = 2.0  # boxes grow by so many standard deviations of the predicted centre on every side …
 MAX_REACH = 2.0  # … and by at most so many sides
+WEAK_REACH = 0.3  # the same for weak detections, many of which are no faces: a track mustn't hop between them
 WEAK_WITHIN = 0.5  # seconds unseen after which a weak detection is no longer believed to be the same face
 NOMINAL_STEP = 0.04  # seconds, where the first timestamps don't say
 
@@ -143,17 +144,17 @@ class Tracker:
         strong = [i for i, f in enumerate(faces) if f.score >= self.high_score]
         owner: dict[int, _Path] = {}
 
-        def match(paths: list[_Path], among: list[int]) -> None:
+        def match(paths: list[_Path], among: list[int], max_reach: float = MAX_REACH) -> None:
             taken = {p.id for p in owner.values()}
             paths = [p for p in paths if p.id not in taken]
             among = [i for i in among if i not in owner]
-            for row, column in self._assign(paths, measured[among], noise[among]):
+            for row, column in self._assign(paths, measured[among], noise[among], max_reach):
                 owner[among[column]] = paths[row]
 
         # Confirmed tracks choose first, so that a false detection's track can't take a face from one that is known.
         match([p for p in self._paths if p.confirmed], strong)
         match([p for p in self._paths if not p.confirmed], strong)
-        match([p for p in self._paths if self._clock - p.seen <= WEAK_WITHIN], list(range(len(faces))))
+        match([p for p in self._paths if self._clock - p.seen <= WEAK_WITHIN], list(range(len(faces))), WEAK_REACH)
 
         for i, path in owner.items():
             path.see(measured[i], noise[i], time, self._clock)
@@ -215,7 +216,9 @@ class Tracker:
         """Seconds without a detection that a track outlives; half of them before it is confirmed."""
         return self.lost_after if path.confirmed else self.lost_after / 2
 
-    def _assign(self, paths: list[_Path], measured: np.ndarray, noise: np.ndarray) -> list[tuple[int, int]]:
+    def _assign(
+        self, paths: list[_Path], measured: np.ndarray, noise: np.ndarray, max_reach: float
+    ) -> list[tuple[int, int]]:
         """Pairs (path, detection): first as many as may match, then the most likely ones."""
         if not paths or not len(measured):
             return []
@@ -224,7 +227,7 @@ class Tracker:
         # The model keeps the four apart, so that the innovation's covariance is its diagonal.
         unlikely = 0.5 * ((measured - x) ** 2 / variance + np.log(variance)).sum(-1)
         side = np.exp(np.minimum(x[..., 2], measured[:, 2]))
-        reach = np.minimum(REACH * np.sqrt(variance[..., :2].max(-1)), MAX_REACH * side)
+        reach = np.minimum(REACH * np.sqrt(variance[..., :2].max(-1)), max_reach * side)
         allowed = _overlap(x, measured, reach) >= max(self.match_iou, 1e-3)
         rows, columns = linear_sum_assignment(np.where(allowed, unlikely, 1e6))
         return [(int(r), int(c)) for r, c in zip(rows, columns, strict=True) if allowed[r, c]]

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamheal.faces import alignment
@@ -20,6 +20,7 @@ def moved(points, scale, angle, x, y):
     return points @ (scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])) + [x, y]
 
 
+@settings(deadline=None, max_examples=40)
 @given(scales, angles, places, places, st.sampled_from([12, 16, 112, 128, 256]))
 def test_a_transformed_template_is_brought_back_exactly(scale, angle, x, y, size):
     affine = similarity(moved(TEMPLATE, scale, angle, x, y), size)
@@ -27,6 +28,7 @@ def test_a_transformed_template_is_brought_back_exactly(scale, angle, x, y, size
     assert scale_of(affine) == pytest.approx(size / 128 / scale)
 
 
+@settings(deadline=None, max_examples=40)
 @given(scales, angles, places, places, st.integers(0, 2**32 - 1))
 def test_it_is_the_least_squares_optimum_and_never_mirrors(scale, angle, x, y, seed):
     rng = np.random.default_rng(seed)
@@ -44,6 +46,7 @@ def test_it_is_the_least_squares_optimum_and_never_mirrors(scale, angle, x, y, s
         assert error(other) >= error(affine) - 1e-6
 
 
+@settings(deadline=None, max_examples=40)
 @given(scales, angles, places, places)
 def test_landmarks_go_to_the_crop_and_back(scale, angle, x, y):
     points = moved(TEMPLATE, scale, angle, x, y)
@@ -94,6 +97,7 @@ def test_a_face_is_cut_at_its_native_size_and_its_landmarks_lie_on_the_template(
     assert np.abs(crop.landmarks * 128 / size - TEMPLATE).max() < 6  # no face is the template; this one smiles
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.floats(8.01, 400))
 def test_no_face_is_magnified(size):
     landmarks = TEMPLATE * size / 128 + 20

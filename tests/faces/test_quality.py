@@ -5,7 +5,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamheal.faces import quality
@@ -113,6 +113,14 @@ def test_a_face_that_looks_away_scores_less():
     assert scores[0] > scores[2] + 0.05
 
 
+def test_a_face_of_which_the_detector_is_unsure_scores_less():
+    frame, landmarks = astronaut(64)
+    crop = cut(frame, landmarks)
+    scores = [quality.assess(crop.image, crop.landmarks, crop.affine, certainty=c).score for c in (1, 0.6, 0.3)]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > scores[2] + 0.05
+
+
 def test_what_is_hidden_counts_neither_as_visible_nor_as_sharp():
     visible = np.ones((64, 64), np.float32)
     visible[36:] = 0
@@ -123,15 +131,16 @@ def test_what_is_hidden_counts_neither_as_visible_nor_as_sharp():
     assert measured(visible=np.zeros((64, 64), np.float32)).sharpness == 0
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(8, 64), st.floats(0.1, 1))
-def test_every_part_stays_in_its_range_whatever_the_pixels(seed, side, scale):
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(8, 64), st.floats(0.1, 1), st.floats(0, 1))
+def test_every_part_stays_in_its_range_whatever_the_pixels(seed, side, scale, certainty):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
     landmarks = TEMPLATE * side / 128 + rng.normal(0, 2, (5, 2))
-    found = quality.assess(image, landmarks, similarity(TEMPLATE, side) * scale, rng.random((side, side)))
+    found = quality.assess(image, landmarks, similarity(TEMPLATE, side) * scale, rng.random((side, side)), certainty)
     for value in (found.sharpness, found.exposure, found.visible, found.score):
         assert 0 <= value <= 1
-    assert found.score <= quality.score_bound(found.size) + 1e-9
+    assert found.score <= quality.score_bound(found.size, certainty) + 1e-9
 
 
 def test_the_weights_sum_to_one():

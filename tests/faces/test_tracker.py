@@ -271,7 +271,7 @@ def test_the_same_detections_give_the_same_tracks():
 boxes = st.tuples(st.floats(-50, 700), st.floats(-50, 500), st.floats(0.5, 400), st.floats(0, 1))
 
 
-@settings(max_examples=40)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.floats(), st.lists(boxes, max_size=8)), max_size=15))
 def test_whatever_comes_ids_grow_and_no_face_or_track_is_used_twice(frames):
     tracker, ended = Tracker(), []
