@@ -9,7 +9,7 @@ from streamheal import weights
 from streamheal.errors import WeightsError
 from streamheal.heal import networks
 from streamheal.heal.networks.layers import resample
-from streamheal.train import data, judges, metrics
+from streamheal.train import data, degradation, judges, metrics
 from streamheal.train.bank import Bank
 from streamheal.train.people import masked_and_open, pairs_of_people
 from streamheal.train.protocols import PROTOCOLS, make_pair
@@ -17,6 +17,7 @@ from streamheal.train.report import Table
 from streamheal.train.tasks import grow, sheet
 
 PEOPLE = 300  # of the LFW test people: one gallery and one probe picture each
+LARGER = 100  # of the probes, at sizes above the network's input
 OTHERS = 150  # pictures of each further test shard
 SEED = 2026
 IDENTITY_PROTOCOLS = ("jdsr", "ofhnet", "cctv")
@@ -57,6 +58,7 @@ def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[T
         tables.append(_identity(judge_of, lfw, gallery, probes, restored))
         if real := _really_masked(judge_of, network, segmenter, data_dir, cache, size):
             tables.append(real)
+    tables.append(_larger(network, lfw, probes[:LARGER], size))
     settings = {
         "pictures": f"test shards only; seed {SEED}; occluders held out from training",
         "PSNR, SSIM": "peak 1, per picture, then mean; SSIM with an 11 px Gaussian window (σ 1.5); Y by BT.601",
@@ -100,6 +102,30 @@ def _outputs(network, lr, visible, segmenter) -> dict[str, torch.Tensor]:
 
 def _restore(network, lr, visible) -> torch.Tensor:
     return torch.cat([network(a, v).hr for a, v in zip(lr.split(50), visible.split(50), strict=True)])
+
+
+def _larger(network, lfw, rows, size) -> Table:
+    """Crops with more pixels than the network takes: from where on is their own detail worth more than its guess?"""
+    clean = torch.from_numpy(lfw.pictures(rows)).permute(0, 3, 1, 2).float() / 255
+    gen = torch.Generator().manual_seed(SEED)
+    cells = []
+    for side in (size, size * 5 // 4, size * 3 // 2, size * 2, size * 3):
+        parts = [degradation.camera(part, part[:, :1], gen, native=(side, side))[0] for part in clean.split(10)]
+        row = [f"{side} px"]
+        for crops in (resample(clean, side), torch.cat(parts)):
+            whole = torch.ones(len(crops), 1, size, size)
+            restored = _restore(network, resample(crops, size), whole)
+            row += [metrics.interval(metrics.psnr(out, clean)) for out in (resample(crops, data.SIZE), restored)]
+        cells.append(row)
+    columns = [
+        "crop",
+        "shrunk only: bicubic",
+        f"restored from {size} px",
+        "camera: bicubic",
+        f"restored from {size} px",
+    ]
+    note = f"PSNR in dB, {len(rows)} pictures, nothing hidden; the network sees the crop shrunk to {size} px."
+    return Table("Larger crops", note, columns, cells)
 
 
 def _pixels(protocol, output, faces) -> list[dict[str, float]]:
