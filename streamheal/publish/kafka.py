@@ -166,7 +166,8 @@ class KafkaSink:
                     self._complain(error)
                     self._let_go()
                     self._hurry.clear()
-                    self._hurry.wait(self._delay(failed))
+                    if not self._stop.is_set():
+                        self._hurry.wait(self._delay(failed))
                 finally:
                     with self._settled:
                         self._settled.notify_all()

@@ -89,7 +89,7 @@ class Broker:
     def log(self) -> Path:
         return self.folder / "broker.log"
 
-    def start(self, timeout: float = 90) -> None:
+    def start(self, timeout: float = 150) -> None:
         """Start, and wait until it answers a client."""
         from kafka import KafkaAdminClient
         from kafka.errors import KafkaError

@@ -47,7 +47,9 @@ def open_sink(tmp_path):
     opened = []
 
     def open_sink(settings: Kafka, **more) -> KafkaSink:
-        opened.append(KafkaSink(settings, tmp_path / "outbox.sqlite", **({"backoff": (0.1, 1.0)} | more)))
+        opened.append(
+            KafkaSink(settings, tmp_path / "outbox.sqlite", **({"backoff": (0.1, 1.0), "connect_timeout": 30} | more))
+        )
         return opened[-1]
 
     yield open_sink
@@ -160,6 +162,7 @@ def test_nothing_is_missing_after_the_broker_was_killed_and_came_back(kafka_brok
 
 
 def test_a_frozen_broker_stops_neither_the_pipeline_nor_the_end(kafka_broker, kafka_topic, open_sink):
+    threads = set(threading.enumerate())
     sink = open_sink(plain(kafka_broker.plain, kafka_topic), require=True)
     sink.add(healed_face(track=0))
     assert sink.flush(30)
@@ -168,6 +171,10 @@ def test_a_frozen_broker_stops_neither_the_pipeline_nor_the_end(kafka_broker, ka
         sink.add(healed_face(track=n))
     assert not sink.flush(1)
     sink.close()
+    deadline = time.monotonic() + 15
+    while (left := set(threading.enumerate()) - threads) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left, "the client's threads and sockets outlive the sink"
     kafka_broker.thaw()
 
     later = open_sink(plain(kafka_broker.plain, kafka_topic), require=True)
