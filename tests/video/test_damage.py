@@ -30,6 +30,12 @@ def test_a_keyframe_that_is_corrupt_itself_does_not_end_it():
     assert spoilt(Damage(), list(range(10)), keys=[0, 4, 8], corrupt=[2, 4]) == [2, 3, 4, 5, 6, 7]
 
 
+def test_a_keyframe_whose_own_packet_was_damaged_does_not_end_it():
+    damage = Damage()
+    damage.at(5, 0.2)
+    assert spoilt(damage, [5, 6, 7], keys=[5]) == [5, 6, 7]
+
+
 def test_without_keyframes_it_ends_after_a_while():
     last = int(MAX_DAMAGED / 0.04) + 1
     assert spoilt(Damage(), list(range(last + 10)), corrupt=[0]) == list(range(last))

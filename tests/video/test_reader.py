@@ -16,6 +16,7 @@ from streamheal.video import Reader
 from streamheal.video import reader as reader_module
 from streamheal.video.clocks import UNKNOWN
 from tests.video.clips import HEIGHT, WIDTH, number_in, numbered_picture, write_clip, write_sound
+from tests.video.web import serve
 
 
 def read_all(reader: Reader) -> list:
@@ -62,10 +63,11 @@ def test_frames_are_rgb_and_belong_to_the_consumer(clip):
     assert len(rest) == 59
 
 
-def test_a_slow_consumer_makes_a_recording_wait(clip):
-    with Reader("door", clip, live=False, stall_timeout=0.1) as reader:
+def test_a_slow_consumer_makes_a_recording_wait(clip, monkeypatch):
+    monkeypatch.setattr(reader_module, "GRACE", 0.1)
+    with Reader("door", clip, live=False, stall_timeout=0.4) as reader:
         frames = [reader.read(10)]
-        time.sleep(0.5)
+        time.sleep(1.5)
         frames += read_all(reader)
     assert numbers(frames) == list(range(60))
     assert reader.status.dropped == 0
@@ -168,6 +170,19 @@ def test_a_file_cut_short_gives_what_can_be_decoded_and_says_so(tmp_path, caplog
     assert caplog.text.count("cut short") == 1
 
 
+def test_a_recording_on_a_web_server_that_breaks_off_gives_what_has_come(clip):
+    content = clip.read_bytes()
+    with (
+        serve(lambda send, _: send(content[: len(content) * 6 // 10]), len(content)) as web,
+        Reader("door", web.url, live=False) as reader,
+    ):
+        got = numbers(read_all(reader))
+    assert got == sorted(set(got))
+    assert f"of {len(got) + 1} packets 1 are damaged" in reader.status.last_error   # all others became pictures
+    assert reader.status.state == "ended"
+    assert "can't be read to its end" in reader.status.last_error
+
+
 def test_pictures_that_are_too_large_are_one_clear_error(clip):
     message = failure(clip, max_pixels=10_000)
     assert "192x112 pixels, more than the 10000 that are allowed" in message
@@ -176,7 +191,11 @@ def test_pictures_that_are_too_large_are_one_clear_error(clip):
 def test_a_process_that_dies_is_replaced_and_no_frame_is_lost_or_doubled(clip, caplog):
     with caplog.at_level(logging.WARNING, "streamheal.video"), Reader("door", clip, live=False) as reader:
         frames = [reader.read(10) for _ in range(20)]
-        os.kill(reader.status.pid, signal.SIGSEGV)
+        dead = reader.status.pid
+        os.kill(dead, signal.SIGSEGV)
+        while reader.status.pid in (None, dead):
+            time.sleep(0.01)
+        time.sleep(1)           # the new one reads as far as it can, and must not touch the frames that lie unread
         frames += read_all(reader)
     assert numbers(frames) == list(range(60))
     assert [f.sequence for f in frames] == list(range(60))
