@@ -75,6 +75,7 @@ def test_finds_the_faces_of_a_photograph_with_their_landmarks(name, picture):
     for box in np.array(boxes) * factor:
         face = max(faces, key=lambda f: overlap(f.box, box))
         assert overlap(face.box, box) > 0.5
+        assert sum(overlap(f.box, box) > 0.3 for f in faces) == 1  # each face once
         left_eye, right_eye, nose, left_mouth, right_mouth = face.landmarks
         inside = (face.landmarks > face.box[:2] - 1) & (face.landmarks < face.box[2:] + 1)
         assert inside.all()
