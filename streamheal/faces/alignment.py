@@ -64,9 +64,9 @@ def scale_of(affine: np.ndarray) -> float:
     return float(np.hypot(affine[0, 0], affine[1, 0]))
 
 
-def native_side(landmarks: np.ndarray) -> float:
-    """Side in frame pixels of the square that the crop covers; NaN where `similarity` finds no face."""
-    return TEMPLATE_SIDE / scale_of(similarity(landmarks))
+def native_side(fit: np.ndarray) -> float:
+    """Side in frame pixels of the square that the crop covers, from a `similarity` (2, 3) to 128; NaN where that is."""
+    return TEMPLATE_SIDE / scale_of(fit)
 
 
 def apply(affine: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -89,15 +89,18 @@ def warp(
     return cv2.warpAffine(image, centred, shape[::-1], flags=interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
-def cut(image: np.ndarray, landmarks: np.ndarray, max_side: int = MAX_SIDE) -> Crop | None:
+def cut(
+    image: np.ndarray, landmarks: np.ndarray, max_side: int = MAX_SIDE, fit: np.ndarray | None = None
+) -> Crop | None:
     """Cuts the aligned face out of `image` (H, W, 3) uint8 at its native size: never magnified.
 
     The side s is that of the square of frame pixels which the template covers, rounded. A face larger than `max_side`
     is shrunk to it, averaged over area. Beyond the frame the border pixels repeat. None where the landmarks are no
-    face (see `similarity`), or where it would be smaller than 8 px.
+    face (see `similarity`), or where it would be smaller than 8 px. `fit`: what `similarity` gave for these landmarks,
+    where the caller has it already.
     """
-    affine = similarity(landmarks)
-    native = TEMPLATE_SIDE / scale_of(affine)
+    affine = similarity(landmarks) if fit is None else fit
+    native = native_side(affine)
     if not native >= MIN_SIDE:  # NaN too
         return None
     side = min(round(native), max_side)

@@ -59,11 +59,13 @@ class Galleries:
         best crop improved by `improve_by` and `min_interval` has passed, and once more when it ends.
         """
         jobs = []
-        for track, face in sorted(update.matched, key=lambda pair: pair[0].id):
+        matched = sorted(update.matched, key=lambda pair: pair[0].id)
+        fits = alignment.similarity(np.array([face.landmarks for _, face in matched]).reshape(-1, 5, 2))
+        for (track, face), fit in zip(matched, fits, strict=True):
             gallery = self._galleries.setdefault(track.id, _Gallery(track))
             gallery.track = track
             if not frame.corrupt:
-                self._keep(gallery, frame, face)
+                self._keep(gallery, frame, face, fit)
             if reason := self._due(gallery, frame.captured_at):
                 jobs.append(self._publish(gallery, reason, frame.captured_at))
         return jobs + [job for track in update.ended for job in self._end(track.id)]
@@ -76,15 +78,15 @@ class Galleries:
         """What is held of a track, best first."""
         return tuple(self._galleries[track].crops) if track in self._galleries else ()
 
-    def _keep(self, gallery: _Gallery, frame: Frame, face: Face) -> None:
-        size = alignment.native_side(face.landmarks)
-        if not size >= self.min_crop:  # NaN too: landmarks that are no face
+    def _keep(self, gallery: _Gallery, frame: Frame, face: Face, fit: np.ndarray) -> None:
+        size = alignment.native_side(fit)
+        if size < self.min_crop:
             return
         full = len(gallery.crops) == self.size
         if full and quality.score_bound(size, face.score) + DIVERSITY < gallery.crops[-1].quality.score:
             return  # too small or doubtful to get in, however good the rest: not worth cutting
-        cut = alignment.cut(frame.image, face.landmarks)
-        if cut is None:
+        cut = alignment.cut(frame.image, face.landmarks, fit=fit)
+        if cut is None:  # landmarks that are no face
             return
         gallery.crops.append(
             FaceCrop(

@@ -1,11 +1,12 @@
 """How much a restorer can make of a crop: size, sharpness, pose, exposure, visible share, and their weighted sum."""
 
+import math
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from streamheal.faces.alignment import TEMPLATE, TEMPLATE_SIDE, apply, invert, scale_of
+from streamheal.faces.alignment import TEMPLATE, TEMPLATE_SIDE, scale_of
 from streamheal.records import Quality
 
 WEIGHTS = {"size": 0.30, "sharpness": 0.20, "frontal": 0.15, "certainty": 0.15, "visible": 0.10, "exposure": 0.10}
@@ -58,7 +59,7 @@ def assess(
 
 def size_term(size: float) -> float:
     """[0, 1]: 0 at 8 source pixels, 1 at 128, even per doubling, because each doubling is one more band of detail."""
-    return float(np.clip(np.log2(max(size, 1e-6) / 8) / np.log2(FULL_SIZE / 8), 0, 1))
+    return min(max(math.log2(max(size, 1e-6) / 8) / math.log2(FULL_SIZE / 8), 0.0), 1.0)
 
 
 def score_bound(size: float, certainty: float = 1.0) -> float:
@@ -83,11 +84,11 @@ def sharpness(luma: np.ndarray, weight: np.ndarray) -> float:
     of 20 faces). Noise counts as detail: σ = 5 grey levels lift 0.24 to 0.63, but alike in all frames of a camera.
     """
     before = after = 0.0
-    for axis, kernel in ((0, (1, REBLUR)), (1, (REBLUR, 1))):
-        pair = np.minimum(np.delete(weight, 0, axis), np.delete(weight, -1, axis))
-        before += float((np.diff(luma, axis=axis) ** 2 * pair).sum())
-        blurred = cv2.blur(luma, kernel, borderType=cv2.BORDER_REFLECT)
-        after += float((np.diff(blurred, axis=axis) ** 2 * pair).sum())
+    for picture, mask in ((luma, weight), (luma.T, weight.T)):  # down, then across
+        pair = np.minimum(mask[1:], mask[:-1])
+        blurred = cv2.blur(np.ascontiguousarray(picture), (1, REBLUR), borderType=cv2.BORDER_REFLECT)
+        before += float((np.diff(picture, axis=0) ** 2 * pair).sum())
+        after += float((np.diff(blurred, axis=0) ** 2 * pair).sum())
     # One grey level of steps per pixel is what rounding alone gives: a flat patch isn't sharp.
     floor = float(weight.sum())
     return float(np.clip((before - after) / max(before, floor, 1e-6), 0, 1))
@@ -119,7 +120,5 @@ def pose(landmarks: np.ndarray, affine: np.ndarray) -> tuple[float, float, float
     right, down = (_TO_POSE @ (points - points.mean(0))).T
     yaw = np.degrees(np.arctan2(-right[2], np.hypot(right[0], right[1])))
     pitch = np.degrees(np.arctan2(down[2], np.hypot(down[0], down[1])))
-    to_frame = invert(affine)
-    level = apply(to_frame, [[0, 0], [1, 0]])
-    across = level[1] - level[0]
-    return float(yaw), float(pitch), float(np.degrees(np.arctan2(across[1], across[0])))
+    roll = np.degrees(np.arctan2(-affine[1, 0], affine[0, 0]))  # the turn that the similarity took away
+    return float(yaw), float(pitch), float(roll)

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from skimage import data
 
-from streamheal.faces.alignment import native_side
+from streamheal.faces.alignment import native_side, similarity
 from streamheal.records import Face
 
 LANDMARKS = np.array([[203.6, 100.9], [246.9, 103.4], [225.0, 122.0], [204.7, 140.4], [245.8, 141.3]])
 """Eyes, nose tip, mouth corners, marked by eye on `data.astronaut()`."""
-NATIVE = native_side(LANDMARKS)
+NATIVE = native_side(similarity(LANDMARKS))
 
 
 @lru_cache(maxsize=128)

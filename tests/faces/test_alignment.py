@@ -74,7 +74,7 @@ NO_FACES = {
 @pytest.mark.parametrize("points", NO_FACES.values(), ids=NO_FACES.keys())
 def test_points_that_are_no_face_give_nan_and_no_crop(points):
     assert np.isnan(similarity(points)).all()
-    assert np.isnan(native_side(points))
+    assert np.isnan(native_side(similarity(points)))
     assert cut(np.zeros((50, 50, 3), np.uint8), points) is None
 
 
@@ -93,7 +93,7 @@ def test_a_face_is_cut_at_its_native_size_and_its_landmarks_lie_on_the_template(
     crop = cut(frame, landmarks)
     assert crop.image.shape == (size, size, 3)
     assert crop.image.dtype == np.uint8
-    assert scale_of(crop.affine) == pytest.approx(size / native_side(landmarks), rel=1e-3)
+    assert scale_of(crop.affine) == pytest.approx(size / native_side(similarity(landmarks)), rel=1e-3)
     assert np.abs(crop.landmarks * 128 / size - TEMPLATE).max() < 6  # no face is the template; this one smiles
 
 
@@ -168,4 +168,4 @@ def test_resampling_averages_when_it_shrinks_and_is_cubic_when_it_grows():
 
 def test_the_portrait_is_marked_right():
     assert LANDMARKS.shape == (5, 2)
-    assert native_side(LANDMARKS) == pytest.approx(143, abs=1)
+    assert native_side(similarity(LANDMARKS)) == pytest.approx(143, abs=1)
