@@ -98,6 +98,7 @@ class VideoInput:
     ):
         self.options, self._now, self._note = options, now, note
         self.warnings: list[str] = []       # what was wrong with a recording that could be read nevertheless
+        self._last_words = ""               # the last error in FFmpeg's log
         self._container = None
         began = time.monotonic()
         try:
@@ -119,12 +120,13 @@ class VideoInput:
 
     def _open(self) -> None:
         o = self.options
+        # For the decoders, too: larger pictures are refused before memory is taken for them.
+        settings = {"max_pixels": str(o.max_pixels)}
         if not o.live:
-            self._container = av.open(f"file:{o.url}" if "://" not in o.url else o.url)
+            self._container = av.open(f"file:{o.url}" if "://" not in o.url else o.url, options=settings)
         else:
-            settings = {}
             if o.url.startswith(("rtsp://", "rtsps://")):
-                settings = {
+                settings |= {
                     "rtsp_transport": o.transport,
                     "allowed_media_types": "video",     # sound and ONVIF metadata would only cost bandwidth
                     "timeout": str(int(o.stall_timeout * 1e6)),
@@ -142,6 +144,7 @@ class VideoInput:
         # One thread: the processes are the parallelism, and frame threads would delay live frames and blur which
         # packet an error belongs to. One core decodes 300 fps of 1080p HEVC.
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(o.max_pixels)}
         stream.codec_context.flags |= Flags.copy_opaque
         rate = next((r for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r), Fraction(25))
         self.rate = float(min(max(rate, Fraction(1, 60)), Fraction(1000)))
@@ -196,8 +199,11 @@ class VideoInput:
                 except FFmpegError:
                     failures += 1
                     damage.at(packets, last)
-            if any(text.startswith(LOST_REFERENCE) for _, _, text in said):
-                damage.at(packets, last)
+            for level, _, text in said:
+                if text.startswith(LOST_REFERENCE):
+                    damage.at(packets, last)
+                if level <= av.logging.ERROR:
+                    self._last_words = text.strip()
             if not frames:
                 yield None
             for frame in frames:
@@ -214,7 +220,8 @@ class VideoInput:
 
     def _sum_up(self, packets: int, damaged: int, failures: int, pictures: int) -> None:
         if not pictures:
-            raise StreamError("invalid", f"none of its {packets} packets could be decoded to a picture")
+            why = f" ({self._last_words})" if self._last_words else ""
+            raise StreamError("invalid", f"none of its {packets} packets could be decoded to a picture{why}")
         if failures or damaged:
             self.warnings.append(f"of {packets} packets {damaged} are damaged and {failures} could not be decoded")
         expected = self._stream.frames

@@ -6,8 +6,8 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -21,10 +21,9 @@ from streamheal.video.link import OpenOptions
 from streamheal.video.process import ReaderProcess
 from streamheal.video.recordings import check_recording
 from streamheal.video.ring import Ring
+from streamheal.video.status import ReaderStatus, State
 
 log = logging.getLogger("streamheal.video")
-
-State = Literal["connecting", "streaming", "backing-off", "ended", "failed", "stopped"]
 
 MAX_PIXELS = 8192 * 8192
 START_TIMEOUT = 30.0
@@ -35,26 +34,6 @@ STOP_GRACE = 0.3
 """Seconds a reader process is given to say goodbye to its server."""
 MAX_RESTARTS = 2
 """Times that a reader of a recording is started anew without having got further; then the recording has failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderStatus:
-    """What a reader has done so far. Frames count from start to stop, over all epochs."""
-
-    name: str
-    source: str                                 # path, or URL without credentials
-    state: State
-    epoch: int = 0                              # grows with each reconnect
-    frames: int = 0                             # handed out by `read`
-    corrupt: int = 0                            # of those, the ones flagged corrupt
-    dropped: int = 0                            # decoded but not handed out, live only
-    drops: Mapping[str, int] = field(default_factory=dict)      # the same by cause: "superseded", "no-slot"
-    reconnects: int = 0
-    errors: Mapping[str, int] = field(default_factory=dict)     # failed attempts and losses by error class
-    error_class: ErrorClass | None = None       # of the last error; None again once frames flow
-    last_error: str | None = None               # in words, without credentials; for a recording also a warning
-    description: str | None = None              # codec, size and rate, once it is open
-    pid: int | None = None                      # of the reader process
 
 
 @dataclass(slots=True)

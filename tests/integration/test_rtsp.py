@@ -10,6 +10,8 @@ import pytest
 from streamheal.video import Reader, stop_all
 from streamheal.video import reader as reader_module
 from streamheal.video.backoff import DELAYS, Backoff
+from streamheal.video.decode import VideoInput
+from streamheal.video.link import OpenOptions
 from tests.integration.proxy import Proxy
 from tests.video.clips import number_in
 from tests.video.test_live import Waits, read_until, until
@@ -157,3 +159,20 @@ def test_a_connection_that_freezes_is_given_up(rtsp_camera, live):
         proxy.cut()
         proxy.frozen = False
         read_until(reader, lambda f: f.epoch == 1)
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_a_sender_whose_clock_is_wrong_by_an_hour_is_not_believed(rtsp_camera, ahead):
+    camera = rtsp_camera()
+    notes = []
+    stream = VideoInput(OpenOptions(url=camera.url(), live=True), now=lambda: time.time() - ahead, note=notes.append)
+    clocks = []
+    for decoded in stream:
+        if decoded is not None:
+            clocks.append(decoded.clock)
+            assert abs(decoded.captured_at - (time.time() - ahead)) < 60
+        if notes:
+            break
+    stream.close()
+    assert set(clocks) == {"arrival"}
+    assert notes == [f"its clock is off by about {ahead:.0f} s against ours; times of arrival are used instead"]

@@ -1,5 +1,7 @@
 """Decoding in this process: damaged streams, odd sizes, what FFmpeg's errors mean."""
 
+import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -98,6 +100,18 @@ def test_a_picture_that_grows_beyond_the_limit_mid_stream_is_refused(tmp_path):
     (tmp_path / "both.h264").write_bytes(small.read_bytes() + large.read_bytes())
     with pytest.raises(StreamError, match="640x480 pixels, more than the 200000"):
         decode(tmp_path / "both.h264", max_pixels=200_000)
+
+
+def test_a_huge_picture_is_refused_before_memory_is_taken_for_it(tmp_path):
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 16000, 16000, 8, 2, 0, 0, 0)
+    rows = zlib.compress(bytes(48001 * 100))
+    path = tmp_path / "huge.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    with pytest.raises(StreamError, match="Picture size 16000x16000 exceeds specified max pixel count 67108864"):
+        decode(path)
 
 
 @pytest.mark.parametrize(
