@@ -11,7 +11,7 @@ from streamheal.heal import networks
 from streamheal.heal.networks.layers import resample
 from streamheal.train import data, degradation, judges, metrics
 from streamheal.train.bank import Bank
-from streamheal.train.people import masked_and_open, pairs_of_people
+from streamheal.train.people import masked_people, pairs_of_people
 from streamheal.train.protocols import PROTOCOLS, make_pair
 from streamheal.train.report import Table
 from streamheal.train.tasks import grow, sheet
@@ -169,26 +169,30 @@ def _recognised(scores: np.ndarray) -> list[dict[str, float]]:
     return [tar, metrics.interval(metrics.rank1(scores, np.arange(len(scores))))]
 
 
-def _of_53(scores: np.ndarray, owner: np.ndarray) -> dict[str, float]:
-    """Rank-1 among 53 people, the size at which the project's bars are stated."""
-    return metrics.interval(metrics.rank1_among(scores, owner, 53))
-
-
 def _really_masked(judge_of, network, segmenter, data_dir, cache, size) -> Table | None:
     faces = data.load(data.shards(data_dir, ["faces128-test-masked-rmfrd"]), cache)
-    open_rows, masked_rows, owner = masked_and_open(faces)
-    if segmenter is None or not len(masked_rows):
+    people = masked_people(faces)
+    if segmenter is None or people is None:
         return None
-    known = judge_of(faces.pictures(open_rows))
-    pictures = torch.from_numpy(faces.pictures(masked_rows)).permute(0, 3, 1, 2).float() / 255
+    clean = judge_of(faces.pictures(np.arange(len(faces))))
+    known = people.templates(clean)
+    pictures = torch.from_numpy(faces.pictures(people.masked)).permute(0, 3, 1, 2).float() / 255
     lr = resample(pictures, size)
     visible = torch.cat([segmenter.visible(part) for part in lr.split(50)])
-    ways = {"full size, as it is": pictures, f"{size} px, bicubic": resample(lr, data.SIZE)}
-    ways[f"{size} px, Telea + bicubic"] = resample(metrics.telea(lr, visible), data.SIZE)
-    ways[f"{size} px, restored, found visibility"] = _restore(network, lr, visible)
+    ways = {
+        f"{size} px, bicubic": resample(lr, data.SIZE),
+        f"{size} px, Telea + bicubic": resample(metrics.telea(lr, visible), data.SIZE),
+        f"{size} px, restored, found visibility": _restore(network, lr, visible),
+    }
+    scores = {"full size, no mask": clean[people.open] @ known.T, "full size": clean[people.masked] @ known.T}
+    scores |= {name: judge_of(to_bytes(output)) @ known.T for name, output in ways.items()}
     rows = []
-    for name, output in ways.items():
-        scores = judge_of(to_bytes(output)) @ known.T
-        rows.append([name, metrics.interval(metrics.rank1(scores, owner)), _of_53(scores, owner)])
-    note = f"{len(masked_rows)} masked pictures of {len(open_rows)} people; the gallery has one open picture of each."
+    for name, found in scores.items():
+        owner = people.owner if len(found) == len(people.owner) else np.arange(len(found))
+        among = metrics.interval(metrics.rank1_among(found, owner, 53))
+        rows.append([name, metrics.interval(metrics.rank1(found, owner)), among])
+    note = (
+        f"{len(people.masked)} masked pictures of {len(people.gallery)} people; the gallery has the mean of each one's "
+        "open pictures but one, which is the probe without a mask."
+    )
     return Table("Really masked people (RMFRD)", note, ["probe", "rank-1", "rank-1 of 53"], rows)

@@ -1,6 +1,7 @@
 """Who meets whom: gallery and probe pictures of test people, chosen by seed."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +21,35 @@ def pairs_of_people(faces: Faces, most: int, seed: int) -> tuple[np.ndarray, np.
     return gallery, probes
 
 
-def masked_and_open(faces: Faces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Really masked people: rows of one open picture a person, rows of one masked picture each, and whose it is.
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskedPeople:
+    """P really masked people with two or more open pictures each."""
 
-    Which pictures are masked is in `labels/rmfrd_masked.json`, sorted by hand. Empty arrays without it.
-    """
+    gallery: list[np.ndarray]  # per person, rows of the open pictures but one
+    open: np.ndarray  # (P,) row of that one: what recognition reaches without a mask
+    masked: np.ndarray  # (M,) rows of all masked pictures
+    owner: np.ndarray  # (M,) person of each
+
+    def templates(self, embeddings: np.ndarray) -> np.ndarray:
+        """`(N, D)` embeddings of all pictures → `(P, D)`: the mean of each person's gallery, L2-normalised."""
+        means = np.stack([embeddings[rows].mean(0) for rows in self.gallery])
+        return means / np.linalg.norm(means, axis=1, keepdims=True)
+
+
+def masked_people(faces: Faces) -> MaskedPeople | None:
+    """Which pictures are masked is in `labels/rmfrd_masked.json`, sorted by eye. None without it, or without people."""
     path = LABELS / "rmfrd_masked.json"
     if not path.is_file():
-        return np.array([], int), np.array([], int), np.array([], int)
+        return None
     listed = json.loads(path.read_text())
-    masked, left_out = set(listed["masked"]), set(listed["left_out"])
-    gallery, probes = [], []
-    for name in sorted(set(faces.identities)):
-        rows = [row for row in np.flatnonzero(faces.identities == name) if faces.names[row] not in left_out]
-        hidden = [row for row in rows if faces.names[row] in masked]
-        open_rows = [row for row in rows if faces.names[row] not in masked]
-        if hidden and open_rows:
-            gallery.append(open_rows[0])
-            probes.append(hidden[0])
-    return np.array(gallery, int), np.array(probes, int), np.arange(len(probes))
+    masked, left_out = np.isin(faces.names, listed["masked"]), np.isin(faces.names, listed["left_out"])
+    gallery, open_rows, hidden, owner = [], [], [], []
+    for name in sorted(set(faces.identities) - {""}):
+        own = faces.identities == name
+        bare, covered = np.flatnonzero(own & ~masked & ~left_out), np.flatnonzero(own & masked)
+        if len(bare) >= 2 and len(covered):
+            owner += [len(gallery)] * len(covered)
+            gallery.append(bare[:-1])
+            open_rows.append(bare[-1])
+            hidden += covered.tolist()
+    return MaskedPeople(gallery, np.array(open_rows), np.array(hidden), np.array(owner)) if gallery else None

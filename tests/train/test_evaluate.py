@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from streamheal.heal import networks
-from streamheal.train import evaluate, judge_embedder, judge_occlusion, judge_restorer, people, report, ship
+from streamheal.train import data, evaluate, judge_embedder, judge_occlusion, judge_restorer, people, report, ship
 from streamheal.train.bank import Bank
 from tests.heal.networks.test_networks import build
 from tests.train.faces import write_data, write_shard
@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
     folder = write_data(tmp_path_factory.mktemp("data"))
     write_shard(folder, "faces128-test-cc0", ["", ""], 4)
     write_shard(folder, "faces128-test-ytf", ["fay", "fay", "gus", "gus"], 5)
-    write_shard(folder, "faces128-test-masked-rmfrd", ["hal", "hal", "ivy", "ivy"], 6)
+    write_shard(folder, "faces128-test-masked-rmfrd", ["hal"] * 3 + ["ivy"] * 4, 6)
     return folder
 
 
@@ -82,7 +82,7 @@ def test_an_embedder_stands_beside_its_teacher(folder, tmp_path):
     found = judged("embedder", folder, tmp_path / "out")
     assert titles(found) == ["faces128-test-lfw", "faces128-test-ytf", "Really masked people (RMFRD)"]
     assert [row[0] for row in found.tables[0].rows][:2] == ["teacher, clean (Euclidean)", "student, clean"]
-    assert found.tables[2].note.startswith("2 masked pictures")
+    assert found.tables[2].note.startswith("2 masked pictures of 2 people")
 
 
 def test_shipping_pins_the_file_and_renews_the_figures_in_its_card(folder, tmp_path):
@@ -106,9 +106,17 @@ def test_figures_of_other_weights_are_not_shipped(folder, tmp_path):
         ship.ship("tiny", tmp_path / "other.safetensors", tmp_path, found)
 
 
-def test_people_meet_with_two_different_pictures(folder, tmp_path):
-    from streamheal.train import data
+def test_masked_people_keep_their_last_open_picture_out_of_the_gallery(folder, tmp_path):
+    names = [f"faces128-test-masked-rmfrd-00{i}.webp" for i in range(7)]
+    listed = {"masked": [names[1], names[3], names[4]], "left_out": [names[2]]}
+    (tmp_path / "rmfrd_masked.json").write_text(json.dumps(listed))
+    faces = data.load([folder / "faces128-test-masked-rmfrd.zip"], tmp_path)
+    found = people.masked_people(faces)  # hal has one open picture left: too few
+    assert [list(rows) for rows in found.gallery] == [[5]]
+    assert (list(found.open), list(found.masked), list(found.owner)) == ([6], [3, 4], [0, 0])
 
+
+def test_people_meet_with_two_different_pictures(folder, tmp_path):
     faces = data.load([folder / "faces128-test-ytf.zip"], tmp_path)
     gallery, probes = people.pairs_of_people(faces, 5, 0)
     assert list(faces.identities[gallery]) == list(faces.identities[probes])
