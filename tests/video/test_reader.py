@@ -193,9 +193,9 @@ def test_a_process_that_dies_is_replaced_and_no_frame_is_lost_or_doubled(clip, c
         frames = [reader.read(10) for _ in range(20)]
         dead = reader.status.pid
         os.kill(dead, signal.SIGSEGV)
-        while reader.status.pid in (None, dead):
+        while reader.status.pid in (None, dead) or reader.status.state != "streaming":
             time.sleep(0.01)
-        time.sleep(1)           # the new one reads as far as it can, and must not touch the frames that lie unread
+        time.sleep(0.5)         # the new one reads as far as it can, and must not touch the frames that lie unread
         frames += read_all(reader)
     assert numbers(frames) == list(range(60))
     assert [f.sequence for f in frames] == list(range(60))
