@@ -207,8 +207,6 @@ class Tracker:
 
     def _is_sure(self, path: _Path) -> bool:
         """Detected over `confirm_after` seconds, in every third frame at least: noise that flickers isn't."""
-        if self.confirm_after == 0:
-            return True
         # 1e-6: five frames of 0.04 s are 0.2 s, also where their sum in floating point is a little less.
         return path.seen - path.born >= self.confirm_after - 1e-6 and 3 * path.frames >= path.updates
 

@@ -65,6 +65,17 @@ def test_glare_lowers_exposure():
     assert found[-1] < 0.2
 
 
+@pytest.mark.parametrize(
+    ("values", "at_most"),
+    [((5, 45), 0.6), ((215, 249), 0.5), ((100, 255), 0.55), ((120, 124), 0.2)],
+    ids=["dark", "bright", "half blown out", "flat"],
+)
+def test_each_fault_of_exposure_counts_on_its_own(values, at_most):
+    checks = np.where(np.indices((32, 32)).sum(0) % 2, *values).astype(np.float32)
+    assert quality.exposure(checks, np.ones((32, 32), np.float32)) <= at_most
+    assert quality.exposure(checks * 0 + np.linspace(60, 200, 32, dtype=np.float32), np.ones((32, 32))) > 0.95
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_size_is_in_source_pixels(size):
     assert measured(size, angle=30).size == pytest.approx(size, rel=0.01)

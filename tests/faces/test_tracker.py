@@ -116,14 +116,15 @@ def test_detections_below_the_low_score_are_not_used():
     assert tracker.update(0.04, [face(50, 50, 14, score=0.29)]).matched == []
 
 
+@pytest.mark.parametrize("start", [0.0, 1_700_000_000.123], ids=["from 0", "UTC"])
 @pytest.mark.parametrize("fps", [5, 25, 50])
-def test_a_track_is_confirmed_once_after_confirm_after_seconds(fps):
+def test_a_track_is_confirmed_once_after_confirm_after_seconds(fps, start):
     tracker, confirmed = Tracker(confirm_after=0.4), []
-    for t in steps(2, fps):
+    for n, t in enumerate(steps(2, fps, start)):
         update = tracker.update(t, [face(50, 50, 14)])
-        confirmed += [(track.id, t) for track in update.confirmed]
-        assert update.matched[0][0].confirmed == (t >= 0.4 - 1e-9)
-    assert confirmed == [(1, pytest.approx(0.4))]
+        confirmed += [(track.id, n) for track in update.confirmed]
+        assert update.matched[0][0].confirmed == (n >= 0.4 * fps)
+    assert confirmed == [(1, 0.4 * fps)]
 
 
 def test_with_confirm_after_0_a_single_picture_is_enough():
@@ -170,6 +171,14 @@ def test_a_clock_that_does_not_run_forward_counts_as_frames_at_the_last_rate(bro
     assert track.last_seen >= track.first_seen
     assert track.confirmed
     assert any(tracker.update(7.0, []).ended for _ in range(30))  # and lost faces still end
+
+
+def test_a_face_first_seen_in_a_frame_without_a_time_has_the_last_known_one():
+    tracker = Tracker()
+    tracker.update(5.0, [])
+    tracker.update(float("nan"), [face(50, 50, 14)])
+    tracker.update(5.08, [face(50, 50, 14)])
+    assert [(track.first_seen, track.last_seen) for track in tracker.tracks] == [(5.0, 5.08)]
 
 
 def test_a_leap_forward_ends_what_was_followed():
