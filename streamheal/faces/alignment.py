@@ -54,7 +54,7 @@ def similarity(landmarks: np.ndarray, size: float = TEMPLATE_SIDE) -> np.ndarray
         elongation = np.abs((w**2).sum(-1)) / power
         across = np.sqrt(np.clip((1 - elongation) / (1 + elongation), 0, None))
         shift = target_mean - a * source_mean
-        sound = np.isfinite(a) & np.isfinite(shift) & (power > 1e-6) & (fit > MIN_FIT) & (across > MIN_WIDTH)
+        sound = np.isfinite(a) & np.isfinite(shift) & (fit > MIN_FIT) & (across > MIN_WIDTH)
     rows = [np.stack([a.real, -a.imag, shift.real], -1), np.stack([a.imag, a.real, shift.imag], -1)]
     return np.where(sound[..., None, None], np.stack(rows, -2), np.nan)
 
