@@ -3,7 +3,8 @@
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-_CREDENTIALS_IN_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)([^/\s@]+)@")
+# Greedy up to the last @ of the word: passwords hold @ and / where people forget to escape them.
+_CREDENTIALS_IN_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s\"<>]*@")
 
 
 class StreamhealError(Exception):

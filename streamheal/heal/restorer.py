@@ -11,16 +11,12 @@ from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.device import by_side, choose_device, chunks, to_batch, to_pictures
+from streamheal.heal.networks.detail import give_back_detail
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.records import ModelUsed
 
 log = logging.getLogger(__name__)
 SIZE = 128
-
-# Above this side (in multiples of the network's input) a crop's visible pixels are taken from the crop itself, for the
-# network never saw what shrinking took away; between 1 and this both are mixed.
-# Measured in models/lr-trunk-16.md, section "Larger crops".
-OWN_DETAIL_FROM = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,12 +59,7 @@ class Restorer:
     def _one_batch(self, crops: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         size = self._network.lr_size
         made = self._network(resample(crops, size), resample_map(visible, size))
-        hr = made.hr.float()
-        own = min(1.0, max(0.0, (crops.shape[-1] / size - 1) / (OWN_DETAIL_FROM - 1)))
-        if own > 0:
-            weight = own * resample_map(visible, SIZE)
-            hr = hr * (1 - weight) + resample(crops, SIZE) * weight
-        return hr, made.evidence.float()
+        return give_back_detail(made.hr.float(), crops, visible, size), made.evidence.float()
 
     def _tell(self, side: int) -> None:
         if side != self._network.lr_size and side not in self._told and len(self._told) < 1:
