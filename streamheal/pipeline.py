@@ -29,6 +29,7 @@ from streamheal.runs import camera_names, live_run_id, recorded_run_id
 from streamheal.video.reader import Reader, stop_all
 from streamheal.video.recordings import list_recordings
 from streamheal.watch.counters import Counters
+from streamheal.watch.pace import Pace
 
 log = logging.getLogger(__name__)
 
@@ -248,18 +249,22 @@ class Pipeline:
             followers[camera.name] = Follower(camera.name, run, self.config)
         away: set[str] = set()
         waiting: dict[tuple, HealJob] = {}
+        detect_pace, heal_pace = Pace(self.config.detector.batch), Pace(self.config.restorer.batch)
         try:
             for reader in readers.values():
                 reader.start()
             while not self._stop.is_set():
                 self._wake.clear()
+                idle = True
                 frames = [frame for reader in readers.values() if (frame := reader.read(0)) is not None]
-                for part in chunks(frames, self.config.detector.batch):
-                    if self._stop.is_set():
-                        break
-                    for frame, faces in zip(part, detector.detect([f.image for f in part]), strict=True):
+                while frames and not self._stop.is_set():
+                    part, frames = frames[: detect_pace.items], frames[detect_pace.items :]
+                    with detect_pace.measure(len(part)):
+                        found = detector.detect([frame.image for frame in part])
+                    for frame, faces in zip(part, found, strict=True):
                         self._queue(waiting, followers[frame.camera].add(frame, faces))
                     self._count(part, followers.values())
+                    idle = False
                 for name, reader in readers.items():
                     # A lost camera's tracks end now: a face that was healed must not wait for the camera's return.
                     if reader.status.state == "streaming":
@@ -267,9 +272,9 @@ class Pipeline:
                     elif name not in away:
                         away.add(name)
                         self._queue(waiting, followers[name].finish())
-                self._heal_some(waiting, healer, sinks)
+                self._heal_some(waiting, heal_pace, healer, sinks)
                 self._tell(f"{len(readers) - len(away)} of {len(readers)} cameras")
-                if not frames and not waiting:
+                if idle and not waiting:
                     self._wake.wait(0.1)
         finally:
             deadline = time.monotonic() + STOP_HEALING_AFTER
@@ -282,7 +287,7 @@ class Pipeline:
                 if reader.status.error_class is not None:
                     summary.warnings.append(f"camera {name} was away at the end: {reader.status.last_error}")
             while waiting:
-                self._heal_some(waiting, healer, sinks, restoring=time.monotonic() < deadline)
+                self._heal_some(waiting, heal_pace, healer, sinks, restoring=time.monotonic() < deadline)
 
     def _queue(self, waiting: dict[tuple, HealJob], jobs: Iterable[HealJob]) -> None:
         """A newer revision of a track takes the place of one that still waits: its gallery is the better one."""
@@ -292,9 +297,10 @@ class Pipeline:
                 self.counters.add("superseded.heal.newer-revision")
             waiting[key] = job
 
-    def _heal_some(self, waiting: dict[tuple, HealJob], healer, sinks, *, restoring: bool = True) -> None:
-        batch = list(waiting)[: self.config.restorer.batch]
-        self._heal([waiting.pop(key) for key in batch], healer, sinks, restoring=restoring)
+    def _heal_some(self, waiting: dict[tuple, HealJob], pace: Pace, healer, sinks, *, restoring: bool = True) -> None:
+        keys = list(waiting)[: pace.items]
+        with pace.measure(len(keys)):
+            self._heal([waiting.pop(key) for key in keys], healer, sinks, restoring=restoring)
 
     # -- both ------------------------------------------------------------------------------------------------------
 
