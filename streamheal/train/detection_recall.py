@@ -5,7 +5,6 @@ labels, which favour the teacher.
 """
 
 import json
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +31,6 @@ class Count:
     right: int = 0
     false: int = 0
     pictures: int = 0
-    seconds: float = 0.0
     landmark_errors: list[float] = field(default_factory=list)  # mean distance ÷ side of the true box
 
     def add(self, scene: Scene, faces: list[Face]) -> None:
@@ -112,10 +110,10 @@ def evaluate(name: str, data: Path, out: Path, scales: tuple[float, ...] = (1.0,
         "times the size, which favours YuNet and counts faces that it missed as false alarms",
         "match": f"IoU ≥ {MATCH:g}, one to one, best score first; threshold {settings.min_score:g}",
         "columns": "recall (faces) by the shorter side of the true box; landmark error is the mean distance to the "
-        "teacher's points as a share of that side; time is one thread of the machine that was at hand",
+        "teacher's points as a share of that side",
     }
     columns = ["pictures", *[f"{_name(size)} px" for size in SIZES], "precision", "false alarms / picture"]
-    table = Table("Recall by size", "", [*columns, "landmark error", "ms / picture"], rows)
+    table = Table("Recall by size", "", [*columns, "landmark error"], rows)
     found = Evaluation(name, "detector", sha256, _training(settings), conditions, [table])
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}.json").write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
@@ -138,10 +136,7 @@ def judge(detector: FaceDetector, pictures: Iterable[Scene]) -> Count:
     """What the detector finds in labelled pictures."""
     count = Count()
     for scene in pictures:
-        began = time.perf_counter()
-        faces = detector.detect([scene.image])[0]
-        count.seconds += time.perf_counter() - began
-        count.add(scene, faces)
+        count.add(scene, detector.detect([scene.image])[0])
     return count
 
 
@@ -149,5 +144,4 @@ def row(name: str, count: Count) -> list[Cell]:
     """A line of the table."""
     by_size = [f"{f / a:.3f} ({a})" if a else "–" for a, f in zip(count.asked, count.found, strict=True)]
     error = float(np.mean(count.landmark_errors)) if count.landmark_errors else "–"
-    alarms, ms = count.false / max(1, count.pictures), 1000 * count.seconds / max(1, count.pictures)
-    return [name, *by_size, count.precision, f"{alarms:.2f}", error, f"{ms:.0f}"]
+    return [name, *by_size, count.precision, f"{count.false / max(1, count.pictures):.2f}", error]
