@@ -22,6 +22,7 @@ class Recipe:
     val: str = "faces128-val"  # tuning shard: curves and contact sheet
     network: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)  # of the task
+    start: str = ""  # embedder: the teacher's file in weights/ beside the data
     batch: int = 32
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -52,4 +53,6 @@ def read(path: Path) -> Recipe:
         raise ConfigError(f"{path}: {error}") from error
     if recipe.task not in TASKS:
         raise ConfigError(f"{path}: task: {recipe.task!r}; allowed: {', '.join(TASKS)}")
+    if recipe.start and recipe.task != "embedder":
+        raise ConfigError(f"{path}: start: only an embedder starts from its teacher; leave it out")
     return recipe

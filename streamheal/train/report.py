@@ -54,11 +54,11 @@ def show(cell: Cell) -> str:
     return f"{cell:.3f}"
 
 
-def put_into_card(card: Path, found: Evaluation) -> None:
-    """Replace the part of the card between the two marks; the words round it stay."""
+def put_into_card(card: Path, figures: str) -> None:
+    """Replace the part of the card between the two marks by `figures`; the words round it stay."""
     text = card.read_text()
     if BEGIN not in text or END not in text:
         raise ValueError(f"{card} has no {BEGIN} … {END}")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    card.write_text(f"{before}{BEGIN}\n\n{markdown(found)}\n{END}{after}")
+    card.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}")

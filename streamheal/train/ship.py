@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 from streamheal import weights
-from streamheal.train.report import Evaluation, put_into_card
+from streamheal.train.report import Evaluation, markdown, put_into_card
 
 KINDS = {"lr-trunk": "restorer", "unet": "occlusion", "embedder": "embedder"}
 
 
 def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) -> Path:
-    """Copy the weights at `path` to `models`/MODEL.safetensors and pin them; with `found`, renew the card's figures.
+    """Copy the weights at `path` to `models`/MODEL.safetensors and pin them, and renew the card's figures from `found`.
 
     Raises WeightsError on a file that is not whole, ValueError where `found` judged another file.
     """
@@ -22,6 +22,6 @@ def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) 
     if path.resolve() != target.resolve():
         shutil.copyfile(path, target)
     weights.pin(model, target, kind=KINDS[system], system=system, licence="research only")
-    if found:
-        put_into_card(models / f"{model}.md", found)
+    words = markdown(found) if found else f"Weights `{sha256}`; not judged yet.\n"
+    put_into_card(models / f"{model}.md", words)
     return target

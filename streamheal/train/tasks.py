@@ -189,7 +189,7 @@ class EmbedderTask:
         self.extra = nn.Module()  # one direction a person, from the teacher's mean, learned on
         self.extra.people = nn.Parameter(torch.nn.functional.normalize(prototypes + 1e-4, dim=1))
 
-    def see(self, batch: Batch, gen: torch.Generator, size: int) -> torch.Tensor:
+    def see(self, batch: Batch, gen: torch.Generator) -> torch.Tensor:
         seen = []
         for start in range(0, len(batch.pictures), self.group):
             part = slice(start, start + self.group)
@@ -198,14 +198,14 @@ class EmbedderTask:
                 picture, visible, _ = self.bank.occlude(picture, batch.landmarks[part], gen, shares=CAMERA_SHARES)
                 if float(uniform((), 0, 1, gen)) < 0.75:
                     picture, _ = degradation.camera(picture, visible, gen, native=self.native)
-            seen.append(resample(picture, size))
+            seen.append(resample(picture, SIZE))
         return torch.cat(seen)
 
     def loss(self, network, batch, gen):
         rows = torch.from_numpy(batch.indices)
         teacher = self.teacher[rows].to(gen.device)
         labels = self.labels[rows].to(gen.device)
-        seen = self.see(batch, gen, network.config.size)
+        seen = self.see(batch, gen)
         with half(gen.device):
             student = network(seen)
         same = (labels[:, None] == labels[None]) & (labels >= 0)
@@ -219,10 +219,10 @@ class EmbedderTask:
 
     def look(self, network, batch, gen):
         """Cosine between the clean and the camera's view of the same face, and of the next one in the batch."""
-        clean = network(resample(batch.pictures, network.config.size))
+        clean = network(batch.pictures)
         occluded, visible, _ = self.bank.occlude(batch.pictures, batch.landmarks, gen, shares=CAMERA_SHARES)
         seen, _ = degradation.camera(occluded, visible, gen, native=(24, 24))
-        tiny = network(resample(seen, network.config.size))
+        tiny = network(seen)
         figures = {
             "cosine tiny to clean, same picture": float((clean * tiny).sum(1).mean()),
             "cosine tiny to clean, another": float((clean * tiny.roll(1, 0)).sum(1).mean()),

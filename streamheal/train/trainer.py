@@ -21,7 +21,7 @@ from torch import nn
 from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import data, recipe, tasks
+from streamheal.train import data, recipe, tasks, teacher
 from streamheal.train.bank import Bank
 
 
@@ -68,6 +68,8 @@ def train(
     task = tasks.build(plan.task, plan.options, faces, bank)
     val_task = tasks.build(plan.task, plan.options, val, val_bank)
     task.extra.to(device)
+    if plan.start:
+        network.load_state_dict(teacher.student_weights(data_dir.resolve().parent / "weights" / plan.start, task.mean))
     ema = networks.build(plan.system, plan.network).to(device, memory_format=torch.channels_last).eval()
     ema.load_state_dict(network.state_dict())
     parameters = [*network.parameters(), *task.extra.parameters()]

@@ -95,6 +95,8 @@ def test_shipping_pins_the_file_and_renews_the_figures_in_its_card(folder, tmp_p
     assert found.sha256 in card
     assert "old" not in card
     assert card.endswith("words\n")
+    ship.ship("tiny", tmp_path / "out/w.safetensors", models)
+    assert f"`{found.sha256}`; not judged yet" in (models / "tiny.md").read_text()
     entry = json.loads((models / "manifest.json").read_text())["tiny"]
     assert (entry["kind"], entry["system"], entry["sha256"]) == ("occlusion", "unet", found.sha256)
 

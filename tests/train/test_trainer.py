@@ -12,8 +12,10 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import data, recipe, tasks, trainer
 from streamheal.train.bank import Bank
+from streamheal.train.teacher import student_weights
 from tests.heal.networks.test_networks import SMALL
 from tests.train.faces import write_data
+from tests.train.test_teacher import write_teacher
 
 TASK_OF = {"lr-trunk": "restorer", "unet": "occlusion", "embedder": "embedder"}
 
@@ -122,6 +124,17 @@ def test_test_people_are_refused_before_anything_is_trained(folder, tmp_path):
         trainer.train(plan, folder, tmp_path / "out", minutes=1)
 
 
+def test_an_embedder_starts_from_its_teacher(folder, tmp_path, small_bank):
+    (folder.parent / "weights").mkdir(exist_ok=True)
+    write_teacher(folder.parent / "weights/t.safetensors")
+    plan = write_recipe(tmp_path / "r.yaml", "embedder", network={}, start="t.safetensors")
+    path = trainer.train(plan, folder, tmp_path / "out", minutes=0, threads=1)
+    faces = data.load([folder / "faces128-train-00.zip"], tmp_path)
+    expected = student_weights(folder.parent / "weights/t.safetensors", torch.from_numpy(faces.teacher).mean(0))
+    for name, tensor in networks.load(path).state_dict().items():
+        torch.testing.assert_close(tensor, expected[name].half().float())
+
+
 @pytest.mark.parametrize("name", ["lr-trunk-16", "occlusion-unet", "embedder"])
 def test_every_recipe_that_ships_can_be_built(name):
     from pathlib import Path
@@ -133,7 +146,11 @@ def test_every_recipe_that_ships_can_be_built(name):
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"epochs": 3}, "unknown key epochs; allowed: name"), ({"task": "cook"}, "task: 'cook'; allowed: restorer")],
+    [
+        ({"epochs": 3}, "unknown key epochs; allowed: name"),
+        ({"task": "cook"}, "task: 'cook'; allowed: restorer"),
+        ({"start": "teacher.safetensors"}, "start: only an embedder"),
+    ],
 )
 def test_a_bad_recipe_says_what_is_allowed(tmp_path, changes, says):
     with pytest.raises(ConfigError, match=says):
