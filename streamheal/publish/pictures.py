@@ -11,6 +11,8 @@ from PIL import Image, PngImagePlugin
 
 from streamheal.records import HealedFace
 
+MAX_SIDE = 4096  # pixels; no crop is larger (faces/alignment.py)
+
 # 5 x 7 letters: drawn by hand, so that the mark is the same with every version of every library.
 _LETTERS = {
     "R": ("####.", "#...#", "#...#", "####.", "#.#..", "#..#.", "#...#"),
@@ -47,11 +49,15 @@ def png(image: np.ndarray, *, xmp: str | None = None) -> bytes:
 
 
 def from_png(data: bytes) -> np.ndarray:
-    """The uint8 picture in `data`: `(H, W, 3)` RGB or `(H, W)` grey. Raises ValueError if it is not a whole PNG."""
+    """The uint8 picture in `data`: `(H, W, 3)` RGB or `(H, W)` grey. Raises ValueError if it is not a whole PNG, or
+    one with a side beyond `MAX_SIDE`."""
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        # Not Image.open: ultralytics, once imported, replaces it by one that installs packages on unreadable input.
+        with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
+            if max(image.size) > MAX_SIDE:
+                raise ValueError(f"a PNG of {image.size[0]} x {image.size[1]} is no face; at most {MAX_SIDE} a side")
             return np.array(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError) as error:
         raise ValueError(f"not a PNG picture: {error}") from error
 
 

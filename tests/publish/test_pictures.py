@@ -35,6 +35,11 @@ def test_a_picture_smaller_than_the_mark_shows_what_fits(side):
     assert mark(np.zeros((side, side, 3), np.uint8)).shape == (side, side, 3)
 
 
+def test_a_picture_too_large_for_a_face_is_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match="at most 4096"):
+        from_png(png(np.zeros((1, 4097), np.uint8)))
+
+
 def test_bytes_that_are_no_png_are_refused():
     with pytest.raises(ValueError, match="not a PNG"):
         from_png(png(np.zeros((9, 9, 3), np.uint8))[:40])
