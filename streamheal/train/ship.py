@@ -14,13 +14,15 @@ def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) 
 
     Raises WeightsError on a file that is not whole, ValueError where `found` judged another file.
     """
-    sha256 = weights.check(path, None)
-    if found and found.sha256 != sha256:
-        raise ValueError(f"figures are of weights {found.sha256}, the file is {sha256}: evaluate it again")
-    system = weights.load(path)[1]["system"]
     target = models / f"{model}.safetensors"
-    if path.resolve() != target.resolve():
-        shutil.copyfile(path, target)
+    part = target.with_suffix(".part")
+    shutil.copyfile(path, part)         # first, as a training that still runs may renew `path` at any time
+    sha256 = weights.check(part, None)
+    if found and found.sha256 != sha256:
+        part.unlink()
+        raise ValueError(f"figures are of weights {found.sha256}, the file is {sha256}: evaluate it again")
+    system = weights.load(part)[1]["system"]
+    part.replace(target)
     weights.pin(model, target, kind=KINDS[system], system=system, licence="research only")
     words = markdown(found) if found else f"Weights `{sha256}`; not judged yet.\n"
     put_into_card(models / f"{model}.md", words)
