@@ -99,7 +99,7 @@ def schema() -> None:
 @app.command()
 def doctor() -> None:
     """Print what this machine has (CPU, GPU, codecs, weights with their hashes) and what is missing."""
-    from streamheal.watch.doctor import examine
+    from streamheal.doctor import examine
 
     found = examine()
     width = max(len(check.name) for check in found)

@@ -24,7 +24,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Everything, in the order in which a person would ask."""
-    return [_cpu(), _memory(), _gpu(), *_libraries(), _codecs(), *_weights()]
+    return [_cpu(), _memory(), _gpu(), *_libraries(), _codecs(), _stand_in(), *_weights()]
 
 
 def _cpu() -> Check:
@@ -68,6 +68,16 @@ def _codecs() -> Check:
     here = [name for name in DECODERS if name not in missing]
     lacking = f"; missing: {', '.join(missing)}" if missing else ""
     return Check("decoders", "h264" in here and "hevc" in here, ", ".join(here) + lacking)
+
+
+def _stand_in() -> Check:
+    from streamheal.faces.detectors.centerface import CENTERFACE_SHA256, centerface_path
+
+    try:
+        sha256 = weights.check(centerface_path(), CENTERFACE_SHA256)
+    except StreamhealError as error:
+        return Check("centerface", False, str(error))
+    return Check("centerface", True, f"detector (the default), MIT, SHA-256 {sha256}")
 
 
 def _weights() -> list[Check]:
