@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,8 +32,8 @@ class RestoredFaces:
 class Restorer:
     """One restoration network with its weights, for crops of any size.
 
-    `system` is `auto`, a name in models/manifest.json, or a system's name (the network whose input is nearest to the
-    crops is then taken). Raises ConfigError for a name that isn't there, WeightsError for damaged weights.
+    `system` is `auto`, a name in models/manifest.json, or a system's name. Raises ConfigError for a name that isn't
+    there, WeightsError for damaged weights.
     """
 
     def __init__(self, system: str = "auto", device: str = "auto", batch: int = 16):
@@ -95,20 +97,31 @@ def restore(lr: np.ndarray, visible: np.ndarray | None = None, system: str = "au
             raise ValueError("visible holds values outside [0, 1]; 1 = visible, 0 = hidden")
     if len(lr) == 0:
         return np.zeros((0, SIZE, SIZE, 3), np.uint8)
+    models = weights.folder()
     if visible is None:
-        from streamheal.heal.occlusion import OcclusionSegmenter
+        visible = _segmenter(models).visible(list(lr))
+    return _restorer(system, models).restore(list(lr), list(visible)).pictures
 
-        visible = OcclusionSegmenter().visible(list(lr))
-    return Restorer(system).restore(list(lr), list(visible)).pictures
+
+@cache
+def _restorer(system: str, _models: Path) -> Restorer:
+    """Loaded once for each folder of weights: `restore` is called in loops."""
+    return Restorer(system)
+
+
+@cache
+def _segmenter(_models: Path):
+    from streamheal.heal.occlusion import OcclusionSegmenter
+
+    return OcclusionSegmenter()
 
 
 def _choose(system: str) -> tuple[weights.WeightFile, str]:
     known = {name: file for name, file in weights.manifest().items() if file.kind == "restorer"}
-    if system == "auto":
-        system = "lr-trunk"
-    fitting = [name for name, file in known.items() if system in (name, file.system)]
+    wanted = "lr-trunk" if system == "auto" else system
+    fitting = [name for name, file in known.items() if wanted in (name, file.system)]
     if not fitting:
         names = sorted({*known, *(file.system for file in known.values())})
         raise ConfigError(f"restorer {system!r} is not among the trained ones; there are: auto, {', '.join(names)}")
-    name = fitting[0]
-    return weights.find(name), f"the trained network of system {known[name].system}"
+    reason = "auto: the network that ships for tiny faces" if system == "auto" else "named in the pipeline file"
+    return weights.find(fitting[0]), reason

@@ -3,9 +3,9 @@
 import struct
 from datetime import UTC, datetime
 
-UNKNOWN = 1e10
+UNKNOWN = 9e9
 """Uncertainty, seconds, where nothing says when a recording was made: longer than there have been moving pictures
-(and, unlike infinity, a number that JSON can carry)."""
+(and, unlike infinity, a number that JSON carries, as nanoseconds in 64 bits too)."""
 
 ARRIVAL = 1.0
 """Uncertainty of the arrival clock, seconds. Exposure, encoder and camera buffer take 50 to 500 ms, the network and
