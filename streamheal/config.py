@@ -78,7 +78,9 @@ class Detector(Section):
     name: Literal["auto", "centerface", "yunet", "ultralytics"] = Field(
         "auto", description="auto: the one that ships with the best measured recall on tiny faces (models/)."
     )
-    weights: Path | None = Field(None, description="yunet: the ONNX file. ultralytics: .safetensors, .onnx, or .pt (with sha256).")
+    weights: Path | None = Field(
+        None, description="yunet: the ONNX file. ultralytics: .safetensors, .onnx, or .pt (with sha256)."
+    )
     sha256: Sha256 | None = Field(None, description="The hash that the weight file must have.")
     min_score: Share = Field(0.3, description="Faces below are not even used to keep a track alive.")
     scale: Annotated[float, Field(gt=0, le=4)] = Field(
