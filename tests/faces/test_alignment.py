@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamheal.faces import alignment
@@ -99,12 +99,13 @@ def test_a_face_is_cut_at_its_native_size_and_its_landmarks_lie_on_the_template(
 
 @settings(deadline=None, max_examples=40)
 @given(st.floats(8.01, 400))
+@example(60.5)
 def test_no_face_is_magnified(size):
     landmarks = TEMPLATE * size / 128 + 20
     crop = cut(np.zeros((64, 64, 3), np.uint8), landmarks)
     side = crop.image.shape[0]
-    assert side == min(round(size), alignment.MAX_SIDE)
-    assert scale_of(crop.affine) <= side / (side - 0.5) + 1e-9  # rounding to whole pixels
+    assert abs(side - min(size, alignment.MAX_SIDE)) <= 0.5 + 1e-6  # a size between two may go to either
+    assert scale_of(crop.affine) <= side / (side - 0.5) + 1e-6  # rounding to whole pixels
 
 
 def test_a_face_below_eight_pixels_is_not_cut():
