@@ -177,21 +177,24 @@ def _really_masked(judge_of, network, segmenter, data_dir, cache, size) -> Table
         return None
     clean = judge_of(faces.pictures(np.arange(len(faces))))
     known = people.templates(clean)
-    pictures = torch.from_numpy(faces.pictures(people.masked)).permute(0, 3, 1, 2).float() / 255
-    lr = resample(pictures, size)
-    visible = torch.cat([segmenter.visible(part) for part in lr.split(50)])
-    ways = {
-        f"{size} px, bicubic": resample(lr, data.SIZE),
-        f"{size} px, Telea + bicubic": resample(metrics.telea(lr, visible), data.SIZE),
-        f"{size} px, restored, found visibility": _restore(network, lr, visible),
-    }
-    scores = {"full size, no mask": clean[people.open] @ known.T, "full size": clean[people.masked] @ known.T}
-    scores |= {name: judge_of(to_bytes(output)) @ known.T for name, output in ways.items()}
     rows = []
-    for name, found in scores.items():
-        owner = people.owner if len(found) == len(people.owner) else np.arange(len(found))
-        among = metrics.interval(metrics.rank1_among(found, owner, 53))
-        rows.append([name, metrics.interval(metrics.rank1(found, owner)), among])
+    for what, chosen, owner in (
+        ("no mask", people.open, np.arange(len(people.open))),
+        ("masked", people.masked, people.owner),
+    ):
+        lr = resample(torch.from_numpy(faces.pictures(chosen)).permute(0, 3, 1, 2).float() / 255, size)
+        visible = torch.cat([segmenter.visible(part) for part in lr.split(50)])
+        ways = {
+            "bicubic": resample(lr, data.SIZE),
+            "Telea + bicubic": resample(metrics.telea(lr, visible), data.SIZE),
+            "restored, found visibility": _restore(network, lr, visible),
+        }
+        embedded = {f"{what}, full size": clean[chosen]}
+        embedded |= {f"{what}, {size} px, {way}": judge_of(to_bytes(output)) for way, output in ways.items()}
+        for name, found in embedded.items():
+            scores = found @ known.T
+            among = metrics.interval(metrics.rank1_among(scores, owner, 53))
+            rows.append([name, metrics.interval(metrics.rank1(scores, owner)), among])
     note = (
         f"{len(people.masked)} masked pictures of {len(people.gallery)} people; the gallery has the mean of each one's "
         "open pictures but one, which is the probe without a mask."
