@@ -57,7 +57,6 @@ def measure(clip: Path, out: Path) -> dict:
         "abstained": summary.counts.get("abstained", 0),
         "sides": [sides[0], round(statistics.median(sides)), sides[-1]] if sides else None,
         "evidence": round(statistics.mean(e["restored"]["evidence_share"] for e in restored), 2) if restored else None,
-        "drift": round(statistics.median(e["restored"]["drift"] for e in restored), 2) if restored else None,
         "warnings": summary.warnings,
     }
     done.write_text(json.dumps(row))
@@ -74,10 +73,10 @@ def document(rows: list[dict]) -> str:
         "start of the program and share the cores with whatever else the machine had to do. *Healed* and *abstained*",
         "count published revisions of tracks; *crop* is the side of the aligned crop in source pixels (the face is",
         "about 0.6 of it): smallest, median, largest of the tracks; *evidence* the mean share of a restored face that",
-        "visible input backs; *drift* the median of 1 − cosine between the embeddings of original and restored.",
+        "visible input backs.",
         "",
-        "| clip | frames | fps | tracks | healed | abstained | crop, px | evidence | drift |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| clip | frames | fps | tracks | healed | abstained | crop, px | evidence |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         if "error" in row:
@@ -85,7 +84,7 @@ def document(rows: list[dict]) -> str:
             continue
         sides = " · ".join(map(str, row["sides"])) if row["sides"] else "–"
         cells = [row[k] for k in ("clip", "frames", "fps", "tracks", "healed", "abstained")]
-        cells += [sides, *("–" if row[k] is None else row[k] for k in ("evidence", "drift"))]
+        cells += [sides, "–" if row["evidence"] is None else row["evidence"]]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     notes = [f"- {row['clip']}: {warning}" for row in rows for warning in row.get("warnings", [])]
     notes += [f"- {row['clip']}: {row['corrupt']} corrupt frames" for row in rows if row.get("corrupt")]

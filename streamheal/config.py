@@ -126,6 +126,9 @@ class Restorer(Section):
     abstain_below: Share = Field(
         0.25, description="Visible share of the face below which nothing is restored, and the event says so."
     )
+    max_yaw: Annotated[float, Field(ge=0, le=90)] = Field(
+        60, description="Degrees to the side beyond which nothing is restored: the networks know no profiles."
+    )
     batch: Annotated[int, Field(ge=1, le=256)] = Field(16, description="Faces per call, over all tracks.")
     mark: bool = Field(True, description="A small visible mark on restored pictures.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")

@@ -80,6 +80,9 @@ class Healer:
         least = self._settings.abstain_below
         if crop.quality.visible < least:
             return f"only {crop.quality.visible:.0%} of the face is visible; at least {least:.0%} is asked for"
+        yaw, most = abs(crop.quality.yaw), self._settings.max_yaw
+        if yaw > most:
+            return f"the face is turned {yaw:.0f}° to the side; at most {most:.0f}° can be restored"
         return None
 
     def _provenance(self, job: HealJob, restored: bool) -> Provenance:
@@ -92,7 +95,7 @@ class Healer:
             source_frames=(job.best.sequence,),
             restorer=self._restorer.model.name if restored else "none",
             restorer_reason=self._restorer.reason if restored else "abstained",
-            settings={"abstain_below": str(self._settings.abstain_below)},
+            settings={"abstain_below": str(self._settings.abstain_below), "max_yaw": str(self._settings.max_yaw)},
         )
 
 

@@ -124,8 +124,8 @@ def test_resampling_to_the_network_is_told_once(portrait, caplog):
     assert len([r for r in caplog.records if "resampled" in r.message]) == 1
 
 
-def job(crops: list[np.ndarray], track: int = 1) -> HealJob:
-    quality = Quality(16, 0.5, 0, 0, 0, 1, 1, 0.5)
+def job(crops: list[np.ndarray], track: int = 1, yaw: float = 0) -> HealJob:
+    quality = Quality(16, 0.5, yaw, 0, 0, 1, 1, 0.5)
     made = tuple(
         FaceCrop("c", 0, track, i, 0.0, "media", 0.0, image, np.eye(2, 3), np.zeros(4), np.zeros((5, 2)), 0.9, quality)
         for i, image in enumerate(crops)
@@ -162,6 +162,13 @@ def test_without_time_nothing_is_invented_but_the_original_leaves(healer, portra
     [face] = healer.heal([job([shrunk(portrait, 20)])], restoring=False)
     assert face.restored is None and "stopped" in face.abstained
     assert face.embedding_original.shape == (128,) and face.evidence.shape == (128, 128)
+
+
+@pytest.mark.parametrize("yaw", [-75, 75])
+def test_a_profile_is_published_as_it_is(healer, portrait, yaw):
+    [face] = healer.heal([job([shrunk(portrait, 20)], yaw=yaw)])
+    assert face.restored is None
+    assert face.abstained == "the face is turned 75° to the side; at most 60° can be restored"
 
 
 def test_many_tracks_are_healed_in_order(healer, portrait):
