@@ -31,7 +31,10 @@ def main() -> None:
     text = document(rows)
     print(text)
     if arguments.table:
-        arguments.table.write_text(text)
+        # What a person wrote below the table, having looked at the reports, stays.
+        old = arguments.table.read_text() if arguments.table.exists() else ""
+        _, heading, remarks = old.partition("\n## ")
+        arguments.table.write_text(text + heading + remarks)
 
 
 def measure(clip: Path, out: Path) -> dict:
