@@ -25,6 +25,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
 
 
+PATIENCE = 8  # seconds for a refusal: a wrong password is told only after it, and a busy broker takes its time
+
+
 def plain(bootstrap: str, topic: str, **more) -> Kafka:
     return Kafka(bootstrap_servers=[bootstrap], topic=topic, **more)
 
@@ -282,13 +285,15 @@ def test_events_pass_over_tls_with_a_client_certificate(kafka_broker, kafka_topi
 
 def test_a_broker_whose_certificate_another_authority_signed_is_refused(kafka_broker, kafka_topic, open_sink):
     with pytest.raises(SinkError, match=r"CERTIFICATE_VERIFY_FAILED.*check kafka\.ssl_cafile"):
-        open_sink(sasl(kafka_broker, kafka_topic, ssl_cafile=kafka_broker.other_ca), require=True, connect_timeout=2)
+        open_sink(
+            sasl(kafka_broker, kafka_topic, ssl_cafile=kafka_broker.other_ca), require=True, connect_timeout=PATIENCE
+        )
 
 
 def test_a_broker_whose_certificate_is_for_another_host_is_refused(kafka_broker, kafka_topic, open_sink):
     named = sasl(kafka_broker, kafka_topic, bootstrap_servers=[kafka_broker.sasl.replace("127.0.0.1", "localhost")])
     with pytest.raises(SinkError, match=r"CERTIFICATE_VERIFY_FAILED.*made out to the host's name"):
-        open_sink(named, require=True, connect_timeout=2)
+        open_sink(named, require=True, connect_timeout=PATIENCE)
     sink = open_sink(named.model_copy(update={"ssl_check_hostname": False}), require=True)
     sink.add(healed_face())
     assert sink.flush(60)
@@ -298,7 +303,7 @@ def test_a_broker_whose_certificate_is_for_another_host_is_refused(kafka_broker,
 def test_a_wrong_password_is_one_clear_error(kafka_broker, kafka_topic, open_sink, mechanism):
     settings = sasl(kafka_broker, kafka_topic, password="wrong", sasl_mechanism=mechanism)
     with pytest.raises(SinkError, match=r"check kafka\.username, kafka\.password and kafka\.sasl_mechanism"):
-        open_sink(settings, require=True, connect_timeout=2)
+        open_sink(settings, require=True, connect_timeout=PATIENCE)
 
 
 def test_a_missing_client_certificate_is_one_clear_error(kafka_broker, kafka_topic, open_sink):
@@ -309,13 +314,13 @@ def test_a_missing_client_certificate_is_one_clear_error(kafka_broker, kafka_top
         ssl_cafile=kafka_broker.ca,
     )
     with pytest.raises(SinkError, match=r"certificate.*kafka\.ssl_certfile"):
-        open_sink(settings, require=True, connect_timeout=2)
+        open_sink(settings, require=True, connect_timeout=PATIENCE)
 
 
 def test_a_port_that_speaks_no_tls_is_one_clear_error(kafka_broker, kafka_topic, open_sink):
     settings = sasl(kafka_broker, kafka_topic, bootstrap_servers=[kafka_broker.plain])
     with pytest.raises(SinkError, match=r"check kafka\.security_protocol"):
-        open_sink(settings, require=True, connect_timeout=2)
+        open_sink(settings, require=True, connect_timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("password", [PASSWORD, "wrong-but-also-secret"])
