@@ -17,7 +17,7 @@ from pathlib import Path
 from streamheal import pipeline_file
 from streamheal.config import PipelineConfig
 from streamheal.errors import SourceError
-from streamheal.faces.detector import FaceDetector, build_detector, chunks
+from streamheal.faces.detector import FaceDetector, build_detector
 from streamheal.faces.gallery import Galleries
 from streamheal.faces.run_log import RunLog
 from streamheal.faces.tracker import Tracker
@@ -305,8 +305,9 @@ class Pipeline:
     # -- both ------------------------------------------------------------------------------------------------------
 
     def _heal(self, jobs, healer, sinks: Sequence[Sink], memory: RunLog | None = None, *, restoring=True) -> None:
-        for part in chunks(jobs, self.config.restorer.batch):
-            for face in healer.heal(part, restoring=restoring):
+        batch = self.config.restorer.batch
+        for start in range(0, len(jobs), batch):
+            for face in healer.heal(jobs[start : start + batch], restoring=restoring):
                 for sink in sinks:
                     sink.add(face)
                 if memory is not None:

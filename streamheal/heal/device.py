@@ -4,8 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from streamheal.errors import ConfigError
+from streamheal.heal import networks
+from streamheal.records import ModelUsed
+from streamheal.weights import WeightFile
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,14 +38,19 @@ def to_pictures(batch: torch.Tensor) -> np.ndarray:
     return batch.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def by_side(pictures: Sequence[np.ndarray]) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-    """Pictures of equal side together, with their places: crops come at native size, networks take one size a call."""
+def batches(pictures: Sequence[np.ndarray], most: int) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Pictures of equal side together, at most `most`, with their places: crops come at native size, and networks take
+    one size a call."""
     sides: dict[int, list[int]] = {}
     for place, picture in enumerate(pictures):
         sides.setdefault(picture.shape[0], []).append(place)
     for places in sides.values():
-        yield places, [pictures[i] for i in places]
+        for start in range(0, len(places), most):
+            part = places[start : start + most]
+            yield part, [pictures[i] for i in part]
 
 
-def chunks(items: Sequence, size: int) -> Iterator[Sequence]:
-    return (items[i : i + size] for i in range(0, len(items), size))
+def load_network(file: WeightFile, device: str) -> tuple[ModelUsed, nn.Module, torch.device]:
+    """The trained network in `file`, on its device, and what provenance says of it."""
+    chosen = choose_device(device)
+    return ModelUsed(file.kind, file.name, file.sha256), networks.load(file.path, file.sha256).to(chosen), chosen

@@ -6,10 +6,7 @@ import numpy as np
 import torch
 
 from streamheal import weights
-from streamheal.heal import networks
-from streamheal.heal.device import by_side, choose_device, chunks, to_batch
-from streamheal.heal.networks.layers import resample, resample_map
-from streamheal.records import ModelUsed
+from streamheal.heal.device import batches, load_network, to_batch
 
 _BATCH = 64
 
@@ -18,19 +15,14 @@ class OcclusionSegmenter:
     """Visibility maps for crops of any size, batched over all of them."""
 
     def __init__(self, name: str = "occlusion-unet", device: str = "auto"):
-        file = weights.find(name)
-        self.model = ModelUsed("occlusion", file.name, file.sha256)
-        self._device = choose_device(device)
-        self._network = networks.load(file.path, file.sha256).to(self._device)
+        self.model, self._network, self._device = load_network(weights.find(name), device)
 
     @torch.inference_mode()
     def visible(self, crops: Sequence[np.ndarray]) -> list[np.ndarray]:
         """uint8 RGB crops `(s, s, 3)` → float32 maps `(s, s)` in [0, 1], 1 = visible, each at its crop's size."""
-        size = self._network.config.size
         maps: list[np.ndarray | None] = [None] * len(crops)
-        for places, group in by_side(crops):
-            for part, at in zip(chunks(group, _BATCH), chunks(places, _BATCH), strict=True):
-                seen = torch.sigmoid(self._network(resample(to_batch(part, self._device), size)).float())
-                for place, one in zip(at, resample_map(seen, crops[at[0]].shape[0])[:, 0].cpu().numpy(), strict=True):
-                    maps[place] = one
+        for places, part in batches(crops, _BATCH):
+            seen = self._network.visible(to_batch(part, self._device))[:, 0].cpu().numpy()
+            for place, one in zip(places, seen, strict=True):
+                maps[place] = one
         return maps

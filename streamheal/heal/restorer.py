@@ -11,11 +11,9 @@ import torch
 
 from streamheal import weights
 from streamheal.errors import ConfigError
-from streamheal.heal import networks
-from streamheal.heal.device import by_side, choose_device, chunks, to_batch, to_pictures
+from streamheal.heal.device import batches, load_network, to_batch, to_pictures
 from streamheal.heal.networks.detail import give_back_detail
 from streamheal.heal.networks.layers import resample, resample_map
-from streamheal.records import ModelUsed
 
 log = logging.getLogger(__name__)
 SIZE = 128
@@ -38,24 +36,21 @@ class Restorer:
 
     def __init__(self, system: str = "auto", device: str = "auto", batch: int = 16):
         file, self.reason = _choose(system)
-        self.model = ModelUsed("restorer", file.name, file.sha256)
-        self._device = choose_device(device)
-        self._network = networks.load(file.path, file.sha256).to(self._device)
+        self.model, self._network, self._device = load_network(file, device)
         self._batch = batch
-        self._told: set[int] = set()
+        self._told = False
 
     @torch.inference_mode()
     def restore(self, crops: Sequence[np.ndarray], visible: Sequence[np.ndarray]) -> RestoredFaces:
         """Crops `(s, s, 3)` uint8 RGB in the canonical template, any s, and their visibility `(s, s)` in [0, 1]."""
         pictures = np.zeros((len(crops), SIZE, SIZE, 3), np.uint8)
         evidence = np.zeros((len(crops), SIZE, SIZE), np.float32)
-        for places, group in by_side(crops):
-            self._tell(group[0].shape[0])
-            for part, at in zip(chunks(group, self._batch), chunks(places, self._batch), strict=True):
-                seen = torch.from_numpy(np.stack([visible[i] for i in at])).to(self._device).float()[:, None]
-                hr, backed = self._one_batch(to_batch(part, self._device), seen)
-                pictures[list(at)] = to_pictures(hr)
-                evidence[list(at)] = backed[:, 0].cpu().numpy()
+        for places, part in batches(crops, self._batch):
+            self._tell(part[0].shape[0])
+            seen = torch.from_numpy(np.stack([visible[i] for i in places])).to(self._device).float()[:, None]
+            hr, backed = self._one_batch(to_batch(part, self._device), seen)
+            pictures[places] = to_pictures(hr)
+            evidence[places] = backed[:, 0].cpu().numpy()
         return RestoredFaces(pictures, evidence)
 
     def _one_batch(self, crops: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -64,8 +59,8 @@ class Restorer:
         return give_back_detail(made.hr.float(), crops, visible, size), made.evidence.float()
 
     def _tell(self, side: int) -> None:
-        if side != self._network.lr_size and side not in self._told and len(self._told) < 1:
-            self._told.add(side)
+        if side != self._network.lr_size and not self._told:
+            self._told = True
             log.info(
                 "%s takes %d px; crops of other sizes (the first has %d px) are resampled to it",
                 self.model.name,

@@ -21,6 +21,8 @@ def train(recipe: Path, data: Path, out: Path, minutes: float, device: str = "cp
     except yaml.YAMLError as error:
         raise ConfigError(f"{recipe}: not YAML: {error}") from error
     if isinstance(said, dict) and said.get("task") == "detector":
+        if device != "cpu":
+            raise ConfigError(f"{recipe} trains a detector, which runs on the CPU only here; leave out --device")
         from streamheal.train import detection
 
         return detection.train(recipe, data, out, minutes)

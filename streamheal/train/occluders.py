@@ -143,7 +143,7 @@ def sunglasses(rng: np.random.Generator, things: RealThings) -> np.ndarray:
     layer = np.zeros((SIDE, SIDE, 4), np.uint8)
     tint = np.array(rng.integers(0, 60, 3) if rng.random() < 0.8 else rng.integers(20, 200, 3))
     lens = _lit(rng, np.tile(tint, (SIDE, SIDE, 1)).astype(np.float32), strength=0.6)
-    alpha = _lenses(rng, -1)
+    alpha = _lenses(rng)
     layer[..., :3], layer[..., 3] = lens, alpha * rng.uniform(0.88, 1.0)
     _frame(layer, rng, alpha, colour=tuple(int(c) for c in rng.integers(0, 90, 3)))
     return layer
@@ -152,14 +152,14 @@ def sunglasses(rng: np.random.Generator, things: RealThings) -> np.ndarray:
 def eyeglasses(rng: np.random.Generator, things: RealThings) -> np.ndarray:
     """Frames round clear lenses: drawn, but the face behind counts as visible."""
     layer = np.zeros((SIDE, SIDE, 4), np.uint8)
-    alpha = _lenses(rng, -1)
+    alpha = _lenses(rng)
     layer[..., :3] = 255
     layer[..., 3] = alpha * rng.uniform(0, 0.12)  # a faint reflection
     _frame(layer, rng, alpha, colour=tuple(int(c) for c in rng.integers(0, 140, 3)))
     return layer
 
 
-def _lenses(rng: np.random.Generator, thickness: int) -> np.ndarray:
+def _lenses(rng: np.random.Generator) -> np.ndarray:
     alpha = np.zeros((SIDE, SIDE), np.uint8)
     width, height, power = rng.uniform(27, 36), rng.uniform(18, 30), rng.uniform(2, 5)
     y, x = np.mgrid[:SIDE, :SIDE]

@@ -161,11 +161,6 @@ class Reader:
         )
 
     @property
-    def ready(self) -> bool:
-        """True if `read` would hand out a frame at once."""
-        return bool(self._unread)
-
-    @property
     def ended(self) -> bool:
         """True once no more frames will come: the recording was read and handed out to its end, failed, or stopped."""
         with self._changed:

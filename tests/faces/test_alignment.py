@@ -105,7 +105,7 @@ def test_no_face_is_magnified(size):
     crop = cut(np.zeros((64, 64, 3), np.uint8), landmarks)
     side = crop.image.shape[0]
     assert abs(side - min(size, alignment.MAX_SIDE)) <= 0.5 + 1e-6  # a size between two may go to either
-    assert scale_of(crop.affine) <= side / (side - 0.5) + 1e-6  # rounding to whole pixels
+    assert scale_of(crop.affine) <= side / (side - 0.5) + 1e-9  # rounding to whole pixels
 
 
 def test_a_face_below_eight_pixels_is_not_cut():
