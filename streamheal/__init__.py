@@ -7,7 +7,8 @@ summary = streamheal.Pipeline.from_file("pipelines/demo.yaml").run()
 import os
 
 # Torch's OpenMP threads spin while they wait for each other. Where other processes want the cores too (camera readers
-# do), the one that is waited for doesn't get to run: healing 8 tracks took 34 s on two busy cores, and 0.9 s with this.
+# do), the one that is waited for doesn't get to run: healing beside two busy processes on two cores took 3.3 times as
+# long (benchmarks/busy_cores.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"

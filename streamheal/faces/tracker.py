@@ -9,8 +9,8 @@ What differs, because surveillance faces are tiny and frames come when they come
 - Velocity fades (Ornstein-Uhlenbeck, Singer 1970): a face that is hidden for a second is sought near where it went, not
   where a straight line leads.
 
-filterpy's filters cost about 70 µs per track and frame (100 tracks: 10 ms of one slow core); the costs between all
-tracks and detections are computed at once.
+filterpy's filters run one by one, and are most of what a frame costs here; the costs between all tracks and detections
+are computed at once.
 """
 
 from collections.abc import Sequence
