@@ -1,11 +1,13 @@
 """Every network of the project: name → its configuration and its module. One file per system, one dict, no magic.
 
 network = build("lr-trunk", {"width": 72})
+network = build("ofhnet", variant="paper")          # the widths of the paper; the default is the slim one that ships
 network = load(weights.find("lr-trunk-16").path)
 """
 
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
@@ -16,7 +18,7 @@ from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
 from streamheal.heal.networks.restored import Restored
 from streamheal.heal.networks.unet import OcclusionUnet, OcclusionUnetConfig
 
-__all__ = ["NETWORKS", "RESTORERS", "Restored", "build", "load", "save"]
+__all__ = ["NETWORKS", "PAPER", "RESTORERS", "Restored", "build", "load", "save"]
 
 NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "lr-trunk": (LrTrunkConfig, LrTrunk),
@@ -27,17 +29,29 @@ NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
 RESTORERS = ("lr-trunk",)
 """Those that take `(lr, visible)` and return `Restored`."""
 
+PAPER: dict[str, dict] = {}
+"""What makes a system's config as wide as its paper's; a system that no paper has is not in it."""
 
-def build(system: str, config: dict | None = None) -> nn.Module:
-    """An untrained network. Raises ConfigError on an unknown system or an unknown or impossible config field."""
+Variant = Literal["slim", "paper"]
+
+
+def build(system: str, config: dict | None = None, variant: Variant = "slim") -> nn.Module:
+    """An untrained network: the slim one that ships, or as wide as the paper's, with `config` on top.
+
+    Raises ConfigError on an unknown system or variant, or an unknown or impossible config field.
+    """
     if system not in NETWORKS:
         raise ConfigError(f"no network {system!r}; there are: {', '.join(NETWORKS)}")
+    if variant not in ("slim", "paper") or (variant == "paper" and system not in PAPER):
+        known = ", ".join(("slim", "paper") if system in PAPER else ("slim",))
+        raise ConfigError(f"network {system!r} has no variant {variant!r}; allowed: {known}")
     kind, module = NETWORKS[system]
+    config = (PAPER[system] if variant == "paper" else {}) | (config or {})
     allowed = [field.name for field in fields(kind)]
-    if unknown := sorted(set(config or {}) - set(allowed)):
+    if unknown := sorted(set(config) - set(allowed)):
         raise ConfigError(f"network {system!r} has no {', '.join(unknown)}; allowed: {', '.join(allowed)}")
     try:
-        return module(kind(**(config or {})))
+        return module(kind(**config))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"network {system!r} can't be built from {config}: {error}") from error
 
