@@ -1,8 +1,8 @@
 """Faces to train and judge on: packed shards read in place, decoded once, and a guard against test people.
 
-A shard is an uncompressed zip with pictures, `index.csv` (name, source, identity, …, licence), `landmarks68.npy`
-(N, 68, 2) in crop pixels and `teacher128.npy` (N, 128). The shard's name says its role: `…-train-…` and `…-identity`
-train, `…-val` tunes, `…-test-…` judges.
+A shard is an uncompressed zip with pictures of 128 or 256 px, `index.csv` (name, source, identity, …, licence),
+`landmarks68.npy` (N, 68, 2) in pixels of the 128 px crop, whatever the pictures' size, and `teacher128.npy` (N, 128).
+The shard's name says its role: `…-train-…` and `…-identity` train, `…-val` tunes, `…-test-…` judges.
 """
 
 import csv
@@ -19,6 +19,7 @@ from PIL import Image
 from streamheal.errors import ConfigError
 
 SIZE = 128
+SIZES = (128, 256)
 Role = Literal["train", "val", "test"]
 
 # iBUG 68 points of a mirrored face: which point each becomes
@@ -79,20 +80,25 @@ def people(shard: Path) -> set[str]:
 class Faces:
     """N aligned faces. Pictures stay on disk until asked for."""
 
-    parts: list[np.ndarray]  # (n, 128, 128, 3) uint8 each, memory-mapped
+    parts: list[np.ndarray]  # (n, size, size, 3) uint8 each, memory-mapped
     names: np.ndarray  # (N,) file names
     sources: np.ndarray  # (N,) data set of each
     identities: np.ndarray  # (N,) "" where unknown
-    landmarks: np.ndarray  # (N, 68, 2) float32, crop pixels
+    landmarks: np.ndarray  # (N, 68, 2) float32, pixels of the pictures
     teacher: np.ndarray  # (N, 128) float32
+
+    @property
+    def size(self) -> int:
+        """The pictures' side: 128 or 256."""
+        return self.parts[0].shape[1]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def pictures(self, indices: np.ndarray) -> np.ndarray:
-        """`(n, 128, 128, 3)` uint8 RGB."""
+        """`(n, size, size, 3)` uint8 RGB."""
         indices = np.asarray(indices)
-        out = np.empty((len(indices), SIZE, SIZE, 3), np.uint8)
+        out = np.empty((len(indices), self.size, self.size, 3), np.uint8)
         start = 0
         for part in self.parts:
             here = (indices >= start) & (indices < start + len(part))
@@ -102,20 +108,31 @@ class Faces:
 
 
 def load(paths: list[Path], cache: Path) -> Faces:
-    """The faces of several shards in a row. The first call decodes each into `cache` (48 KiB a picture)."""
+    """The faces of several shards in a row. The first call decodes each into `cache` (48 KiB a picture of 128 px).
+
+    Raises ConfigError where a shard lacks pictures, landmarks or embeddings, or where shards differ in picture size.
+    """
     rows = [row for path in paths for row in read_index(path)]
+    parts = [_decoded(path, cache) for path in paths]
+    sizes = {path.name: part.shape[1] for path, part in zip(paths, parts, strict=True)}
+    if len(set(sizes.values())) != 1:
+        told = ", ".join(f"{name} {size} px" for name, size in sizes.items())
+        raise ConfigError(f"shards of one recipe must hold pictures of one size, got {told}")
+    scale = parts[0].shape[1] / SIZE  # coordinates are continuous: no half pixel to mind (faces.alignment)
     return Faces(
-        parts=[_decoded(path, cache) for path in paths],
+        parts=parts,
         names=np.array([row["name"] for row in rows]),
         sources=np.array([row["source"] for row in rows]),
         identities=np.array([row["identity"] for row in rows]),
-        landmarks=np.concatenate([_array(path, "landmarks68.npy", (68, 2)) for path in paths]),
+        landmarks=np.concatenate([_array(path, "landmarks68.npy", (68, 2)) for path in paths]) * np.float32(scale),
         teacher=np.concatenate([_array(path, "teacher128.npy", (128,)) for path in paths]),
     )
 
 
 def _array(shard: Path, name: str, shape: tuple[int, ...]) -> np.ndarray:
     with zipfile.ZipFile(shard) as archive:
+        if name not in archive.namelist():
+            raise ConfigError(f"{shard.name}: no {name} in it; make the shard with `streamheal data prepare`")
         array = np.load(io.BytesIO(archive.read(name)), allow_pickle=False).astype(np.float32)
     if array.shape[1:] != shape:
         raise ConfigError(f"{shard.name}: {name} has shape {array.shape}, expected (N, {', '.join(map(str, shape))})")
@@ -129,14 +146,25 @@ def _decoded(shard: Path, cache: Path) -> np.ndarray:
         cache.mkdir(parents=True, exist_ok=True)
         part = cache / f"{target.name}.{os.getpid()}.part"  # several trainings may decode at once
         names = [row["name"] for row in read_index(shard)]
-        pictures = np.lib.format.open_memmap(part, "w+", np.uint8, (len(names), SIZE, SIZE, 3))
         with zipfile.ZipFile(shard) as archive:
+            side = _side(shard, archive, names)
+            pictures = np.lib.format.open_memmap(part, "w+", np.uint8, (len(names), side, side, 3))
             for i, name in enumerate(names):
                 picture = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
-                if picture.shape != (SIZE, SIZE, 3):
-                    raise ConfigError(f"{shard.name}: {name} is {picture.shape}, expected ({SIZE}, {SIZE}, 3)")
+                if picture.shape != (side, side, 3):
+                    raise ConfigError(f"{shard.name}: {name} is {picture.shape}, the first is ({side}, {side}, 3)")
                 pictures[i] = picture
         pictures.flush()
         del pictures
         part.replace(target)
     return np.load(target, mmap_mode="r")
+
+
+def _side(shard: Path, archive: zipfile.ZipFile, names: list[str]) -> int:
+    """The side of a shard's pictures, by the first."""
+    if not names:
+        raise ConfigError(f"{shard.name}: its index names no picture")
+    size = Image.open(io.BytesIO(archive.read(names[0]))).size
+    if size not in [(side, side) for side in SIZES]:
+        raise ConfigError(f"{shard.name}: {names[0]} is {size[0]} × {size[1]}, expected a square of 128 or 256 px")
+    return size[0]

@@ -14,25 +14,25 @@ from streamheal.train.occluders import MEAN68
 FIELDS = ["name", "source", "identity", "interocular", "sharpness", "score", "parsing", "licence"]
 
 
-def portraits(count: int, seed: int = 0) -> np.ndarray:
-    """`(count, 128, 128, 3)` uint8: the astronaut's face, shifted, scaled and mirrored."""
+def portraits(count: int, seed: int = 0, size: int = 128) -> np.ndarray:
+    """`(count, size, size, 3)` uint8: the astronaut's face, shifted, scaled and mirrored."""
     rng, picture = np.random.default_rng(seed), Image.fromarray(astronaut())
     out = []
     for _ in range(count):
         side, x, y = rng.integers(120, 170), rng.integers(150, 180), rng.integers(20, 50)
-        face = picture.crop((x, y, x + side, y + side)).resize((128, 128), Image.Resampling.BICUBIC)
+        face = picture.crop((x, y, x + side, y + side)).resize((size, size), Image.Resampling.BICUBIC)
         out.append(np.asarray(face)[:, :: rng.choice([-1, 1])])
     return np.stack(out)
 
 
-def write_shard(folder: Path, name: str, people: list[str], seed: int = 0) -> Path:
-    """A shard `folder`/`name`.zip with one picture for each entry of `people` ("" = nobody named)."""
+def write_shard(folder: Path, name: str, people: list[str], seed: int = 0, size: int = 128) -> Path:
+    """A shard `folder`/`name`.zip with one picture of `size` px for each entry of `people` ("" = nobody named)."""
     rng, path = np.random.default_rng(seed), folder / f"{name}.zip"
     with zipfile.ZipFile(path, "w") as archive:
         text = io.StringIO()
         writer = csv.DictWriter(text, FIELDS)
         writer.writeheader()
-        for i, (person, picture) in enumerate(zip(people, portraits(len(people), seed), strict=True)):
+        for i, (person, picture) in enumerate(zip(people, portraits(len(people), seed, size), strict=True)):
             buffer = io.BytesIO()
             Image.fromarray(picture).save(buffer, "WEBP", lossless=True)
             archive.writestr(f"{name}-{i:03}.webp", buffer.getvalue())

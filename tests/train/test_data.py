@@ -1,5 +1,7 @@
 """Shards, and the guard that keeps test people out of training."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,36 @@ def test_several_shards_stand_in_a_row(folder, tmp_path):
     paths = data.training_shards(folder, ["faces128-train-00", "faces128-train-01"])
     faces = data.load(paths, tmp_path / "cache")
     assert np.array_equal(faces.pictures(np.array([9, 0])), np.stack([portraits(3, 9)[1], portraits(8, 1)[0]]))
+
+
+def test_pictures_may_be_of_256_px_with_landmarks_that_fit_them(tmp_path):
+    small, large = (write_shard(tmp_path, f"faces{s}-train", ["ada", "", ""], 4, s) for s in (128, 256))
+    faces, twice = (data.load([path], tmp_path / "cache") for path in (small, large))
+    assert (faces.size, twice.size) == (128, 256)
+    assert np.array_equal(twice.pictures(np.array([2, 0])), portraits(3, 4, 256)[[2, 0]])
+    assert np.allclose(twice.landmarks, faces.landmarks * 2)  # a shard's file counts in pixels of the 128 px crop
+
+
+def test_shards_of_different_sizes_do_not_mix(tmp_path):
+    paths = [write_shard(tmp_path, f"faces{s}-train", ["", ""], 4, s) for s in (128, 256)]
+    with pytest.raises(ConfigError, match=r"one size, got faces128-train.zip 128 px, faces256-train.zip 256 px"):
+        data.load(paths, tmp_path / "cache")
+
+
+def test_pictures_of_another_size_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="100 × 100, expected a square of 128 or 256 px"):
+        data.load([write_shard(tmp_path, "faces100-train", [""], 4, 100)], tmp_path / "cache")
+
+
+@pytest.mark.parametrize("file", ["landmarks68.npy", "teacher128.npy"])
+def test_a_shard_without_landmarks_or_embeddings_is_refused_by_name(folder, tmp_path, file):
+    with zipfile.ZipFile(folder / "faces128-val.zip") as archive:
+        entries = {name: archive.read(name) for name in archive.namelist() if name != file}
+    with zipfile.ZipFile(folder / "faces128-val.zip", "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(ConfigError, match=f"faces128-val.zip: no {file} in it; make the shard with"):
+        data.load([folder / "faces128-val.zip"], tmp_path / "cache")
 
 
 def test_decoding_is_done_once(folder, tmp_path):
