@@ -1,0 +1,134 @@
+"""FSRNet (Chen 2018): a coarse face, what its geometry is, and a fine face drawn with both.
+
+FCSR-GAN and JDSR-GAN use it for super-resolution; JDSR-GAN adds channel attention to every residual block.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from streamheal.heal.networks.hourglass import Hourglass, Norm, normalise
+from streamheal.heal.networks.layers import ResidualBlock
+
+SIZE = 128
+MAP_SIZE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FsrNetConfig:
+    """Defaults: slim. `PAPER` in this file is the published width."""
+
+    # Nearly all of the paper's 40.7 GMAC are 64 channels at 128 px and 256 at 64 px; a CPU can't train that. 24 channels
+    # at 128 px and 48 at 64 px are a fifteenth of the compute.
+    channels: int = 24  # of the layers at 128 px: coarse face and decoder
+    encoder_channels: int = 48  # at 64 px
+    planes: int = 32  # bottleneck width of the hourglasses; the prior's features have twice as many
+    coarse_blocks: int = 3  # residual blocks, here and below
+    encoder_blocks: int = 6
+    prior_blocks: int = 1
+    decoder_blocks: int = 3
+    hourglasses: int = 2
+    depth: int = 4  # halvings in each hourglass
+    bottlenecks: int = 1  # in each of its nodes
+    landmarks: int = 68  # 81 in the papers (SeetaFace); photographs here are labelled with 68
+    parsing: int = 11  # classes of GFC's parser
+    squeeze: int | None = None  # SE reduction in every residual block (JDSR-GAN)
+    # Batches of a short training on a CPU are small and mix protocols: their statistics are not those of use. SR networks
+    # lose nothing without (EDSR, 2017).
+    norm: Norm = "none"
+    # Ours: both faces are what is added to the upsampled input, and the layers that add start at zero, so that minutes
+    # of training go into detail and none into the identity.
+    residual: bool = True
+
+
+PAPER: dict = {
+    "channels": 64, "encoder_channels": 64, "planes": 128, "encoder_blocks": 12, "prior_blocks": 3, "bottlenecks": 4,
+    "landmarks": 81, "norm": "batch", "residual": False,
+}  # fmt: skip
+"""27.5 M parameters, 40.7 GMAC a face."""
+
+
+@dataclass(slots=True)
+class FsrFaces:
+    """What FSRNet says of B faces."""
+
+    coarse: torch.Tensor  # (B, 3, 128, 128), unclamped
+    hr: torch.Tensor  # (B, 3, 128, 128), unclamped
+    heatmaps: torch.Tensor  # (B, landmarks, 64, 64) in (0, 1)
+    parsing: torch.Tensor  # (B, parsing, 64, 64) logits
+
+
+def residual_blocks(width: int, count: int, squeeze: int | None) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(width, squeeze) for _ in range(count)))
+
+
+class Prior(nn.Module):
+    """The face's geometry: `(B, 3, 128, 128)` → landmark maps (logits) and parsing logits, both at 64 px."""
+
+    def __init__(self, config: FsrNetConfig):
+        super().__init__()
+        planes, width = config.planes, 2 * config.planes
+        self.enter = nn.Sequential(
+            *(nn.Conv2d(3, planes // 2, 7, 2, 3), normalise(config.norm, planes // 2), nn.ReLU()),
+            *(nn.Conv2d(planes // 2, width, 3, padding=1), normalise(config.norm, width), nn.ReLU()),
+            residual_blocks(width, config.prior_blocks, config.squeeze),
+        )
+        self.hourglasses = nn.Sequential(
+            *(
+                Hourglass(width, planes, config.depth, config.bottlenecks, config.norm)
+                for _ in range(config.hourglasses)
+            ),
+            *(nn.Conv2d(width, planes, 1), normalise(config.norm, planes), nn.ReLU()),
+        )
+        self.landmarks = nn.Conv2d(planes, config.landmarks, 1)
+        self.parsing = nn.Conv2d(planes, config.parsing, 1)
+
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.hourglasses(self.enter(faces))
+        return self.landmarks(features), self.parsing(features)
+
+
+class FsrNet(nn.Module):
+    """A face upsampled to 128 px → coarse and fine face, landmark maps, parsing."""
+
+    def __init__(self, config: FsrNetConfig = FsrNetConfig()):
+        super().__init__()
+        self.config = config
+        wide, deep = config.channels, config.encoder_channels
+        self.coarse = nn.Sequential(
+            *(nn.Conv2d(3, wide, 3, padding=1), normalise(config.norm, wide), nn.ReLU()),
+            residual_blocks(wide, config.coarse_blocks, config.squeeze),
+            nn.Conv2d(wide, 3, 3, padding=1),
+        )
+        self.encoder = nn.Sequential(
+            *(nn.Conv2d(3, deep, 3, 2, 1), normalise(config.norm, deep), nn.ReLU()),
+            residual_blocks(deep, config.encoder_blocks, config.squeeze),
+            nn.Conv2d(deep, deep, 3, padding=1),
+        )
+        self.prior = Prior(config)
+        self.decoder = nn.Sequential(
+            nn.Conv2d(deep + config.landmarks + config.parsing, wide, 3, padding=1),
+            *(nn.Upsample(scale_factor=2.0, mode="nearest"), normalise(config.norm, wide), nn.ReLU()),
+            residual_blocks(wide, config.decoder_blocks, config.squeeze),
+            nn.Conv2d(wide, 3, 3, padding=1),
+        )
+        if config.residual:
+            for leave in (self.coarse[-1], self.decoder[-1]):
+                nn.init.zeros_(leave.weight)
+                nn.init.zeros_(leave.bias)
+
+    def forward(self, faces: torch.Tensor) -> FsrFaces:
+        """`(B, 3, 128, 128)`, bicubic from LR, in [0, 1]. Raises ValueError on another size."""
+        if faces.shape[1:] != (3, SIZE, SIZE):
+            raise ValueError(f"faces {tuple(faces.shape)}: FSRNet takes (B, 3, {SIZE}, {SIZE}); upsample them first")
+        coarse = self.coarse(faces * 2 - 1)
+        if self.config.residual:
+            coarse = faces + coarse
+        seen = coarse * 2 - 1
+        landmarks, parsing = self.prior(seen)
+        heatmaps = torch.sigmoid(landmarks)
+        hr = self.decoder(torch.cat([self.encoder(seen), heatmaps, parsing], 1))
+        if self.config.residual:
+            hr = coarse + hr
+        return FsrFaces(coarse=coarse, hr=hr, heatmaps=heatmaps, parsing=parsing)
