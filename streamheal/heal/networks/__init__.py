@@ -13,7 +13,9 @@ from torch import nn
 
 from streamheal import weights
 from streamheal.errors import ConfigError, WeightsError
+from streamheal.heal.networks import fan_lite
 from streamheal.heal.networks.embedder import Embedder, EmbedderConfig
+from streamheal.heal.networks.fan_lite import FanLite, FanLiteConfig
 from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
 from streamheal.heal.networks.restored import Restored
 from streamheal.heal.networks.unet import OcclusionUnet, OcclusionUnetConfig
@@ -24,12 +26,15 @@ NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "lr-trunk": (LrTrunkConfig, LrTrunk),
     "unet": (OcclusionUnetConfig, OcclusionUnet),
     "embedder": (EmbedderConfig, Embedder),
+    "fan-lite": (FanLiteConfig, FanLite),
 }
 
 RESTORERS = ("lr-trunk",)
 """Those that take `(lr, visible)` and return `Restored`."""
 
-PAPER: dict[str, dict] = {}
+PAPER: dict[str, dict] = {
+    "fan-lite": fan_lite.PAPER,
+}
 """What makes a system's config as wide as its paper's; a system that no paper has is not in it."""
 
 Variant = Literal["slim", "paper"]

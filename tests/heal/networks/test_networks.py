@@ -12,6 +12,7 @@ SMALL = {
     "lr-trunk": {"width": 16, "blocks_before": 1, "blocks_after": 1, "up_widths": [8, 8, 4]},
     "unet": {"size": 32, "widths": [8, 12, 16]},
     "embedder": {"widths": [8, 12], "blocks": [1, 1]},
+    "fan-lite": {"width": 8},
 }
 
 
@@ -34,8 +35,8 @@ def answer(network: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     return network(pictures)
 
 
-SIZES = {"lr-trunk": 16, "unet": 24, "embedder": 24}
-SHAPES = {"lr-trunk": (3, 128, 128), "unet": (1, 32, 32), "embedder": (128,)}
+SIZES = {"lr-trunk": 16, "unet": 24, "embedder": 24, "fan-lite": 24}
+SHAPES = {"lr-trunk": (3, 128, 128), "unet": (1, 32, 32), "embedder": (128,), "fan-lite": (68, 32, 32)}
 
 
 @pytest.mark.parametrize("system", networks.NETWORKS)
