@@ -68,24 +68,11 @@ def jdsr(
     return shrink(occluded, size, "bicubic"), resample_map(visible, size)
 
 
-def cctv(
-    occluded: torch.Tensor,
-    visible: torch.Tensor,
-    gen: torch.Generator,
-    *,
-    size: int = 16,
-    native: tuple[int, int] = (12, 36),
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a surveillance camera makes of a face (specification §0.3): blur, shrink to a native size drawn for the
-    whole batch, noise, JPEG, gamma, then on to `size` as the pipeline does it."""
-    picture, visible_native = camera(occluded, visible, gen, native=native)
-    return resample(picture, size), resample_map(visible_native, size)
-
-
 def camera(
     occluded: torch.Tensor, visible: torch.Tensor, gen: torch.Generator, *, native: tuple[int, int] = (12, 36)
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`cctv` up to the camera's own pixels: a crop of a native size within `native`, and its visibility."""
+    """What a surveillance camera makes of a face (specification §0.3): blur, shrink to a native size drawn for the
+    whole batch, noise, JPEG, gamma. Returns crops of that size, in the camera's own pixels, and their visibility."""
     batch = len(occluded)
     size = int(torch.randint(native[0], native[1] + 1, (), generator=gen, device=gen.device))
     # Blur at twice the native size: the kernel stays small (7 px at σ 1.5) and area shrinking before it loses nothing

@@ -1,10 +1,12 @@
 """The papers' protocols and the camera's by name: how each turns clean faces into training or test pairs."""
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
 from streamheal.errors import ConfigError
+from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.train import degradation
 from streamheal.train.bank import Bank
 
@@ -18,28 +20,47 @@ CAMERA_SHARES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """What a restorer gets of B faces, and what the judges ask about it."""
+
+    lr: torch.Tensor  # (B, 3, size, size) in [0, 1]
+    visible: torch.Tensor  # (B, 1, size, size), 1 = visible
+    kinds: list[str]  # (B,) what hides each face
+    native: int  # side of the crops in the camera's own pixels, before they became `size`
+
+
 def make_pair(
     protocol: str, hr: torch.Tensor, landmarks: torch.Tensor | None, bank: Bank, gen: torch.Generator, *, size: int = 16
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Clean faces `(B, 3, 128, 128)` → LR input `(B, 3, size, size)` and its visibility `(B, 1, size, size)`.
+    """`draw_pair` for training: its LR input and visibility alone."""
+    pair = draw_pair(protocol, hr, landmarks, bank, gen, size=size)
+    return pair.lr, pair.visible
+
+
+def draw_pair(
+    protocol: str, hr: torch.Tensor, landmarks: torch.Tensor | None, bank: Bank, gen: torch.Generator, *, size: int = 16
+) -> Pair:
+    """Clean faces `(B, 3, 128, 128)` → LR input `(B, 3, size, size)`, its visibility, and what hides each.
 
     Raises ConfigError on an unknown protocol.
     """
     if protocol == "fcsr":
-        return degradation.fcsr(hr, gen, size=size)
+        return Pair(*degradation.fcsr(hr, gen, size=size), ["quarter"] * len(hr), size)
     if protocol == "ofhnet":
-        return degradation.ofhnet(hr, gen, size=size)
+        return Pair(*degradation.ofhnet(hr, gen, size=size), ["rectangle"] * len(hr), size)
     if protocol == "pro-uigan-square":
         area = ((16 / 128) ** 2, (64 / 128) ** 2)
         visible = degradation.rectangles(len(hr), hr.shape[-1], gen, area=area, square=True)
-        return degradation.pro_uigan(hr, visible, gen, size=size)
+        return Pair(*degradation.pro_uigan(hr, visible, gen, size=size), ["square"] * len(hr), size)
     if protocol == "pro-uigan-irregular":
-        _, visible, _ = bank.occlude(hr, None, gen, shares={"irregular": 1})
-        return degradation.pro_uigan(hr, visible, gen, size=size)
+        _, visible, kinds = bank.occlude(hr, None, gen, shares={"irregular": 1})
+        return Pair(*degradation.pro_uigan(hr, visible, gen, size=size), kinds, size)
     if protocol == "jdsr":
-        occluded, visible, _ = bank.occlude(hr, landmarks, gen, shares={"medical": 1})
-        return degradation.jdsr(occluded, visible, gen, size=size)
+        occluded, visible, kinds = bank.occlude(hr, landmarks, gen, shares={"medical": 1})
+        return Pair(*degradation.jdsr(occluded, visible, gen, size=size), kinds, size)
     if protocol == "cctv":
-        occluded, visible, _ = bank.occlude(hr, landmarks, gen, shares=CAMERA_SHARES)
-        return degradation.cctv(occluded, visible, gen, size=size)
+        occluded, visible, kinds = bank.occlude(hr, landmarks, gen, shares=CAMERA_SHARES)
+        crop, visible = degradation.camera(occluded, visible, gen)
+        return Pair(resample(crop, size), resample_map(visible, size), kinds, crop.shape[-1])
     raise ConfigError(f"no protocol {protocol!r}; allowed: {', '.join(PROTOCOLS)}")
