@@ -5,7 +5,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
+
+from streamheal.train import similarity
 
 
 def luma(pictures: torch.Tensor) -> torch.Tensor:
@@ -21,23 +22,8 @@ def psnr(output: torch.Tensor, target: torch.Tensor) -> np.ndarray:
 
 
 def ssim(output: torch.Tensor, target: torch.Tensor) -> np.ndarray:
-    """Mean SSIM per picture (Wang 2004): Gaussian window of σ 1.5 and 11 px, no padding, mean over channels: `(B,)`."""
-    at = torch.arange(11, device=output.device, dtype=torch.float32) - 5
-    window = torch.exp(-(at**2) / (2 * 1.5**2))
-    window = window / window.sum()
-    channels = output.shape[1]
-
-    def blur(x: torch.Tensor) -> torch.Tensor:
-        x = F.conv2d(x, window.view(1, 1, 11, 1).expand(channels, 1, 11, 1), groups=channels)
-        return F.conv2d(x, window.view(1, 1, 1, 11).expand(channels, 1, 1, 11), groups=channels)
-
-    a, b = output.float(), target.float()
-    mean_a, mean_b = blur(a), blur(b)
-    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
-    covariance = blur(a * b) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    score = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return score.mean((1, 2, 3)).cpu().numpy()
+    """Mean SSIM per picture: `(B,)`."""
+    return similarity.ssim(output, target).cpu().numpy()
 
 
 def telea(lr: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
