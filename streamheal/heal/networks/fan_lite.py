@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from streamheal.heal.networks.landmark_maps import peaks
 from streamheal.heal.networks.layers import resample
 
 LANDMARKS = 68
@@ -101,23 +102,7 @@ class FanLite(nn.Module):
 
     def points(self, pictures: torch.Tensor) -> torch.Tensor:
         """RGB `(B, 3, s, s)` in [0, 1] → `(B, 68, 2)` x, y in pixels of the input, pixel centres at whole numbers."""
-        return map_points(self(pictures), pictures.shape[-1])
-
-
-def map_points(maps: torch.Tensor, side: int, reach: int = 2) -> torch.Tensor:
-    """Where maps `(B, K, s, s)` in [0, 1] peak → `(B, K, 2)` x, y in pixels of a picture of `side` px.
-
-    Soft-argmax over the window of `reach` cells round the highest cell: finer than a cell, and deaf to a second peak.
-    """
-    size = maps.shape[-1]
-    highest = maps.flatten(2).argmax(2, keepdim=True)
-    at = torch.arange(size, device=maps.device)
-    near_x = ((at - highest % size).abs() <= reach).unsqueeze(2)
-    near_y = ((at - highest // size).abs() <= reach).unsqueeze(3)
-    weight = maps * near_x * near_y + 1e-12 * (near_x & near_y)
-    weight = weight / weight.sum((2, 3), keepdim=True)
-    cells = torch.stack([(weight.sum(2) * at).sum(2), (weight.sum(3) * at).sum(2)], 2)
-    return (cells + 0.5) * (side / size) - 0.5
+        return peaks(self(pictures), pictures.shape[-1])
 
 
 def _norm_relu_conv(inside: int, outside: int, kernel: int) -> nn.Sequential:
