@@ -161,7 +161,5 @@ def margin(
 
 def _same_layers(output: Features, target: Features) -> list[str]:
     if not output or set(output) != set(target):
-        raise ValueError(
-            f"features of layers {sorted(output)} against {sorted(target)}; they must be the same, not none"
-        )
+        raise ValueError(f"features of {sorted(output)} against {sorted(target)}; compare the same layers, not none")
     return list(output)
