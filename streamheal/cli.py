@@ -117,11 +117,14 @@ def train(
     minutes: Annotated[float, typer.Option(min=0.05, help="Time budget; training always ends in time.")],
     out: Annotated[Path | None, typer.Option(help="Where checkpoints and pictures go; default: runs/NAME.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")] = "cpu",
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Weights (.safetensors) to begin with, where OUT has no checkpoint.")
+    ] = None,
 ) -> None:
     """Train a model from its recipe; goes on from a checkpoint in OUT if there is one."""
     from streamheal.train.command import train as start
 
-    start(recipe, data, out or Path("runs") / recipe.stem, minutes, device=device)
+    start(recipe, data, out or Path("runs") / recipe.stem, minutes, device=device, start_from=start_from)
 
 
 @app.command()

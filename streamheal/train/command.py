@@ -12,7 +12,9 @@ from streamheal.train.report import markdown
 DETECTORS_OF_OTHERS = ("centerface", "yunet")
 
 
-def train(recipe: Path, data: Path, out: Path, minutes: float, device: str = "cpu") -> Path:
+def train(
+    recipe: Path, data: Path, out: Path, minutes: float, device: str = "cpu", start_from: Path | None = None
+) -> Path:
     """Train what `recipe` says for `minutes`; returns the path of the weights. Raises ConfigError on a bad recipe."""
     if not recipe.is_file():
         raise ConfigError(f"no recipe at {recipe}; see configs/")
@@ -36,11 +38,14 @@ def train(recipe: Path, data: Path, out: Path, minutes: float, device: str = "cp
             bar.update(line, completed=seconds, says=f"{per_second:.0f} pictures/s, loss {loss:.4f}")
 
         def report(row: dict) -> None:
-            figures = {key: value for key, value in row.items() if key not in ("step", "seen", "learning_rate")}
-            bar.console.print(", ".join(f"{key} {value:.4g}" for key, value in figures.items()), highlight=False)
+            figures = {
+                key: value for key, value in row.items() if key not in ("step", "stage", "seen", "learning_rate")
+            }
+            words = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+            bar.console.print(f"{row['stage']}: {words}", highlight=False)
 
-        path = trainer.train(recipe, data, out, minutes, device, report=report, tick=tick)
-    print(f"weights {path}\ncurves {out / 'curves.csv'}\npictures {out / 'sheet.png'}")
+        path = trainer.train(recipe, data, out, minutes, device, start_from=start_from, report=report, tick=tick)
+    print(f"weights {path}\ncard {path.with_suffix('.md')}\ncurves {out / 'curves.csv'}\npictures {out / 'sheet.png'}")
     return path
 
 

@@ -13,7 +13,7 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import judge_embedder, judge_occlusion, judge_restorer
 from streamheal.train.report import Evaluation, markdown
-from streamheal.train.trainer import save_picture
+from streamheal.train.sheets import save_picture
 
 JUDGES = {"restorer": judge_restorer.judge, "occlusion": judge_occlusion.judge, "embedder": judge_embedder.judge}
 

@@ -9,7 +9,7 @@ from streamheal.train import data, degradation, metrics
 from streamheal.train.bank import Bank
 from streamheal.train.people import masked_people, pairs_of_people
 from streamheal.train.report import Table
-from streamheal.train.tasks import grow, sheet
+from streamheal.train.sheets import grow, sheet
 
 SEED = 2026
 PEOPLE = {"faces128-test-lfw": 500, "faces128-test-ytf": 500}  # most; each needs two pictures

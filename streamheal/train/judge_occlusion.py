@@ -14,7 +14,7 @@ from streamheal.train.occluders import TRANSPARENT
 from streamheal.train.people import LABELS
 from streamheal.train.protocols import CAMERA_SHARES
 from streamheal.train.report import Table
-from streamheal.train.tasks import grow, sheet
+from streamheal.train.sheets import grow, sheet
 
 PICTURES = 60  # of each kind and size
 SEED = 2026

@@ -15,7 +15,7 @@ from streamheal.train.bank import Bank
 from streamheal.train.people import masked_people, pairs_of_people
 from streamheal.train.protocols import PROTOCOLS, make_pair
 from streamheal.train.report import Table
-from streamheal.train.tasks import grow, sheet
+from streamheal.train.sheets import grow, sheet
 
 PEOPLE = 300  # of the LFW test people: one gallery and one probe picture each
 LARGER = 100  # of the probes, at sizes above the network's input

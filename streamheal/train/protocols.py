@@ -38,6 +38,12 @@ def make_pair(
     return pair.lr, pair.visible
 
 
+def camera_sizes(size: int, most: int) -> tuple[int, int]:
+    """The smallest and the largest crop, in the camera's pixels, that a network of `size` px is judged on: 12 to 36 for
+    16 px (specification §0.3), 24 to 72 for 32 px; one that works at the output's size takes all there are."""
+    return (size * 3 // 4, size * 9 // 4) if size * 9 // 4 <= most else (12, most)
+
+
 def draw_pair(
     protocol: str, hr: torch.Tensor, landmarks: torch.Tensor | None, bank: Bank, gen: torch.Generator, *, size: int = 16
 ) -> Pair:
@@ -61,6 +67,6 @@ def draw_pair(
         return Pair(*degradation.jdsr(occluded, visible, gen, size=size), kinds, size)
     if protocol == "cctv":
         occluded, visible, kinds = bank.occlude(hr, landmarks, gen, shares=CAMERA_SHARES)
-        crop, visible = degradation.camera(occluded, visible, gen)
+        crop, visible = degradation.camera(occluded, visible, gen, native=camera_sizes(size, hr.shape[-1]))
         return Pair(resample(crop, size), resample_map(visible, size), kinds, crop.shape[-1])
     raise ConfigError(f"no protocol {protocol!r}; allowed: {', '.join(PROTOCOLS)}")

@@ -8,10 +8,14 @@ import pytest
 import torch
 import yaml
 
+from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import data, recipe, tasks, trainer
 from streamheal.train.bank import Bank
+from streamheal.train.priors import Priors
+from streamheal.train.recipe import Stage
+from streamheal.train.task import Batch, Context
 from streamheal.train.teacher import student_weights
 from tests.heal.networks.test_networks import SMALL
 from tests.train.faces import write_data
@@ -49,19 +53,18 @@ def write_recipe(path, system="lr-trunk", **changes):
 def test_each_task_lowers_its_own_loss_on_a_fixed_batch(system, folder, tmp_path):
     torch.manual_seed(0)
     faces = data.load(data.training_shards(folder, ["faces128-train-00"]), tmp_path)
-    task = tasks.build(TASK_OF[system], {}, faces, Bank.draw(0, 2))
+    task = tasks.build(TASK_OF[system], {}, Context(Bank.draw(0, 2), faces, Priors(folder)))
     network = networks.build(system, SMALL[system]).train()
     optimizer = torch.optim.AdamW([*network.parameters(), *task.extra.parameters()], 3e-3)
     lost = []
     for _ in range(25):
         gen = torch.Generator().manual_seed(0)
-        batch = tasks.Batch.of(faces, torch.arange(4).numpy(), gen, mirror=True)
-        loss, parts = task.loss(network, batch, gen)
+        batch = Batch.of(faces, torch.arange(4).numpy(), gen, mirror=True)
+        loss = sum(task.losses(network, batch, gen, Stage()).parts.values())
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         lost.append(loss.item())
-        assert all(isinstance(value, float) for value in parts.values())
     assert lost[-1] < 0.95 * lost[0]
 
 
@@ -70,7 +73,10 @@ def test_ends_with_weights_curves_and_a_picture(folder, tmp_path, small_bank):
     restored = networks.load(path)(torch.rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16))
     assert restored.hr.shape == (2, 3, 128, 128)
     names = {file.name for file in (tmp_path / "out").iterdir()}
-    assert {"tiny.safetensors", "checkpoint.pt", "curves.csv", "sheet.png"} <= names
+    assert {"tiny.safetensors", "tiny.md", "checkpoint.pt", "curves.csv", "sheet.png"} <= names
+    card = (tmp_path / "out/tiny.md").read_text()
+    assert "| psnr cctv |" in card
+    assert weights.check(path, None) in card
 
 
 def test_goes_on_from_its_checkpoint(folder, tmp_path, small_bank):
@@ -148,13 +154,67 @@ def test_every_recipe_that_ships_can_be_built(name):
     ("changes", "says"),
     [
         ({"epochs": 3}, "unknown key epochs; allowed: name"),
-        ({"task": "cook"}, "task: 'cook'; allowed: restorer"),
+        ({"stages": [{"share": 1, "sharee": 2}]}, "stages: unknown key sharee; allowed: name, share"),
+        ({"stages": [{"share": 0}]}, "share 0 of the minutes"),
         ({"start": "teacher.safetensors"}, "start: only an embedder"),
     ],
 )
 def test_a_bad_recipe_says_what_is_allowed(tmp_path, changes, says):
     with pytest.raises(ConfigError, match=says):
         recipe.read(write_recipe(tmp_path / "r.yaml", **changes))
+
+
+def test_an_unknown_task_is_refused(folder, tmp_path, small_bank):
+    with pytest.raises(ConfigError, match="task: 'cook'; allowed: restorer"):
+        trainer.train(write_recipe(tmp_path / "r.yaml", task="cook"), folder, tmp_path / "out", minutes=1)
+
+
+STAGES = [
+    {"name": "ends", "share": 1, "train": ["enter", "leave"]},
+    {"name": "whole", "share": 1, "rate": 0.1, "rates": {"up": 0.0}},
+]
+
+
+def test_stages_follow_each_other_and_never_go_back():
+    plan = tuple(Stage(name=str(i), share=share) for i, share in enumerate((1, 2, 1)))
+    assert [recipe.stage_at(plan, progress)[0] for progress in (0, 0.24, 0.26, 0.74, 0.76, 1)] == [0, 0, 1, 1, 2, 2]
+    assert recipe.stage_at(plan, 0.5)[1] == pytest.approx(0.5)
+    assert recipe.stage_at(plan, 0.1, least=1) == (1, 0.0)
+
+
+def test_a_frozen_part_stays_as_it_is(folder, tmp_path, small_bank):
+    plan = write_recipe(tmp_path / "r.yaml", stages=STAGES[:1])
+    start = trainer.train(plan, folder, tmp_path / "start", minutes=0)
+    end = trainer.train(plan, folder, tmp_path / "out", minutes=0.01, start_from=start)
+    before, after = networks.load(start).state_dict(), networks.load(end).state_dict()
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"enter", "leave"}
+
+
+def test_a_later_stage_is_gone_on_with(folder, tmp_path, small_bank):
+    rows, plan = [], write_recipe(tmp_path / "r.yaml", stages=STAGES)
+    for minutes in (0.01, 0.2):
+        trainer.train(plan, folder, tmp_path / "out", minutes=minutes / 2, threads=1, report=rows.append)
+    assert [row["stage"] for row in rows] == ["whole", "whole"]
+    assert rows[0]["learning_rate"] < 2e-4
+
+
+def test_a_stage_of_a_part_that_is_not_there_names_the_parts(folder, tmp_path, small_bank):
+    plan = write_recipe(tmp_path / "r.yaml", stages=[{"train": ["mouth"]}])
+    with pytest.raises(ConfigError, match=r"no part 'mouth'; allowed: enter, before, attention"):
+        trainer.train(plan, folder, tmp_path / "out", minutes=1)
+
+
+def test_a_critic_learns_only_in_adversarial_stages(folder, tmp_path, small_bank):
+    options = {"weights": {"adversarial": 0.01}}
+    for adversarial in (False, True):
+        out = tmp_path / str(adversarial)
+        plan = write_recipe(tmp_path / "r.yaml", options=options, stages=[{"adversarial": adversarial}])
+        trainer.train(plan, folder, out, minutes=0, threads=1)
+        before = torch.load(out / "checkpoint.pt", weights_only=True)["critics"]
+        trainer.train(plan, folder, out, minutes=0.01, threads=1)
+        after = torch.load(out / "checkpoint.pt", weights_only=True)["critics"]
+        assert any(not torch.equal(before[name], after[name]) for name in before) == adversarial
 
 
 def test_an_unknown_option_is_refused(folder, tmp_path, small_bank):

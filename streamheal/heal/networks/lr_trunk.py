@@ -4,6 +4,7 @@ At 16×16 one 3×3 convolution sees a fifth of a face; eleven residual blocks an
 all of it. Three PixelShuffle steps lead to 128×128.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,10 @@ HR_SIZE = 128
 class LrTrunkConfig:
     """Defaults: 1.33 M parameters, 0.5 GMAC a face."""
 
-    lr_size: int = 16  # side of the input; 128 must be a power of two times it
+    lr_size: int = 16  # side of the input
+    # LR pixels to a side of one trunk pixel. 2 for an input of 32 px: the trunk, which is most of the work, stays at
+    # 16×16 and sees all of the face, and the input's own pixels join again where the features have their size.
+    stem: int = 1
     width: int = 72  # channels at LR size
     blocks_before: int = 8  # residual blocks before the attention
     blocks_after: int = 3
@@ -32,11 +36,17 @@ class LrTrunkConfig:
 
     def __post_init__(self):
         object.__setattr__(self, "up_widths", tuple(self.up_widths))
-        if self.lr_size * 2 ** len(self.up_widths) != HR_SIZE:
+        if self.stem not in (1, 2, 4) or self.lr_size % self.stem:
+            raise ValueError(f"stem {self.stem}: it must be 1, 2 or 4, and a divisor of lr_size {self.lr_size}")
+        if (reached := self.trunk_size * 2 ** len(self.up_widths)) != HR_SIZE:
             raise ValueError(
-                f"lr_size {self.lr_size} doubled {len(self.up_widths)} times (up_widths) gives "
-                f"{self.lr_size * 2 ** len(self.up_widths)}; it must give {HR_SIZE}"
+                f"lr_size {self.lr_size} / stem {self.stem}, doubled {len(self.up_widths)} times (up_widths), gives "
+                f"{reached}; it must give {HR_SIZE}"
             )
+
+    @property
+    def trunk_size(self) -> int:
+        return self.lr_size // self.stem
 
 
 class UpStep(nn.Sequential):
@@ -58,13 +68,15 @@ class LrTrunk(nn.Module):
         self.config = config
         self.lr_size = config.lr_size
         width = config.width
-        self.enter = nn.Conv2d(7 if config.prefill else 4, width, 3, padding=1)
+        channels = 7 if config.prefill else 4
+        self.enter = nn.Conv2d(channels * config.stem**2, width, 3, padding=1)
         self.before = nn.Sequential(*(ResidualBlock(width, config.squeeze) for _ in range(config.blocks_before)))
-        self.attention = PositionAttention(width, config.lr_size)
+        self.attention = PositionAttention(width, config.trunk_size)
         self.after = nn.Sequential(*(ResidualBlock(width, config.squeeze) for _ in range(config.blocks_after)))
         widths = (width, *config.up_widths)
         steps = len(config.up_widths)
         self.up = nn.Sequential(*(UpStep(widths[i], widths[i + 1], i == steps - 1) for i in range(steps)))
+        self.again = nn.Conv2d(channels, widths[int(math.log2(config.stem))], 3, padding=1) if config.stem > 1 else None
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
@@ -83,9 +95,14 @@ class LrTrunk(nn.Module):
             )
         filled = fill_hidden(lr, visible) if self.config.prefill else lr
         entered = torch.cat([lr, visible, filled] if self.config.prefill else [lr, visible], 1)
-        features = self.enter(entered * 2 - 1)
+        entered = entered * 2 - 1
+        features = self.enter(F.pixel_unshuffle(entered, self.config.stem))
         features = features + self.after(self.attention(self.before(features)))
-        hr = resample(filled, HR_SIZE).float() + self.leave(self.up(features)).float()
+        for step in self.up:
+            features = step(features)
+            if self.again is not None and features.shape[-1] == size:
+                features = features + self.again(entered)
+        hr = resample(filled, HR_SIZE).float() + self.leave(features).float()
         return Restored(
             hr=hr if self.training else hr.clamp(0, 1),  # a clamp while training would stop the gradient
             lr_completed=resample(hr.detach().clamp(0, 1), size),

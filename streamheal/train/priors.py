@@ -1,0 +1,55 @@
+"""Frozen networks that tell others what a face is: landmarks, parsing, looks, identity. Each loads when first asked."""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from streamheal import weights
+from streamheal.errors import ConfigError, WeightsError
+from streamheal.heal import networks
+
+
+class Priors:
+    """Each is in eval mode, its parameters without gradient; gradients pass through to its input.
+
+    Raises ConfigError, at the first use, where a network is not there yet.
+    """
+
+    def __init__(self, data_dir: Path, device: str | torch.device = "cpu"):
+        self.data_dir, self.device = data_dir, device
+
+    @cached_property
+    def phi(self) -> nn.Module:
+        """VGG-16's features, for perceptual and style losses."""
+        from streamheal.train.perceptual import Phi
+
+        return Phi.load(self.data_dir).to(self.device)
+
+    @cached_property
+    def parser(self) -> nn.Module:
+        return self._shipped("face-parser")
+
+    @cached_property
+    def fan(self) -> nn.Module:
+        return self._shipped("fan-lite")
+
+    @cached_property
+    def landmark_regressor(self) -> nn.Module:
+        return self._shipped("landmark-regressor")
+
+    @cached_property
+    def embedder(self) -> nn.Module:
+        """The identity network of the losses; the judge of identity is another one that no training sees."""
+        return self._shipped("embedder")
+
+    def _shipped(self, name: str) -> nn.Module:
+        try:
+            network = networks.load(weights.find(name).path)
+        except WeightsError as error:
+            raise ConfigError(
+                f"a loss needs the trained network {name!r}: {error}; train it with configs/{name}.yaml, or set the "
+                "weight of the loss to 0"
+            ) from error
+        return network.to(self.device).requires_grad_(False)
