@@ -59,7 +59,7 @@ class Healer:
                     embedding_restored=None if row is None else new[row],
                     drift=None if row is None else float(1 - own[i] @ new[row]),
                     abstained=reasons[i],
-                    provenance=self._provenance(job, restored is not None),
+                    provenance=self._provenance(job, None if row is None else made.models[row]),
                     marked=self._settings.mark,
                 )
             )
@@ -85,16 +85,16 @@ class Healer:
             return f"the face is turned {yaw:.0f}° to the side; at most {most:.0f}° can be restored"
         return None
 
-    def _provenance(self, job: HealJob, restored: bool) -> Provenance:
+    def _provenance(self, job: HealJob, restorer: ModelUsed | None) -> Provenance:
         models = [self._detector, self._segmenter.model, self._embedder.model]
-        if restored:
-            models.insert(2, self._restorer.model)
+        if restorer:
+            models.insert(2, restorer)
         return Provenance(
             software=f"streamheal {streamheal.__version__}",
             models=tuple(models),
             source_frames=(job.best.sequence,),
-            restorer=self._restorer.model.name if restored else "none",
-            restorer_reason=self._restorer.reason if restored else "abstained",
+            restorer=restorer.name if restorer else "none",
+            restorer_reason=self._restorer.reason if restorer else "abstained",
             settings={"abstain_below": str(self._settings.abstain_below), "max_yaw": str(self._settings.max_yaw)},
         )
 

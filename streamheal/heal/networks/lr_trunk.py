@@ -63,6 +63,9 @@ class UpStep(nn.Sequential):
 class LrTrunk(nn.Module):
     """RGB and visibility at LR size → RGB 128×128."""
 
+    hr_size = HR_SIZE
+    blind = False  # it needs to be told what is hidden
+
     def __init__(self, config: LrTrunkConfig = LrTrunkConfig()):
         super().__init__()
         self.config = config
