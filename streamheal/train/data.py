@@ -1,8 +1,9 @@
 """Faces to train and judge on: packed shards read in place, decoded once, and a guard against test people.
 
 A shard is an uncompressed zip with pictures of 128 or 256 px, `index.csv` (name, source, identity, …, licence),
-`landmarks68.npy` (N, 68, 2) in pixels of the 128 px crop, whatever the pictures' size, and `teacher128.npy` (N, 128).
-The shard's name says its role: `…-train-…` and `…-identity` train, `…-val` tunes, `…-test-…` judges.
+`landmarks68.npy` (N, 68, 2) in pixels of the 128 px crop, whatever the pictures' size (pixel centres lie at whole
+numbers), and `teacher128.npy` (N, 128). The shard's name says its role: `…-train-…` and `…-identity` train, `…-val`
+tunes, `…-test-…` judges.
 """
 
 import csv
@@ -118,13 +119,13 @@ def load(paths: list[Path], cache: Path) -> Faces:
     if len(set(sizes.values())) != 1:
         told = ", ".join(f"{name} {size} px" for name, size in sizes.items())
         raise ConfigError(f"shards of one recipe must hold pictures of one size, got {told}")
-    scale = parts[0].shape[1] / SIZE  # coordinates are continuous: no half pixel to mind (faces.alignment)
+    landmarks = np.concatenate([_array(path, "landmarks68.npy", (68, 2)) for path in paths])
     return Faces(
         parts=parts,
         names=np.array([row["name"] for row in rows]),
         sources=np.array([row["source"] for row in rows]),
         identities=np.array([row["identity"] for row in rows]),
-        landmarks=np.concatenate([_array(path, "landmarks68.npy", (68, 2)) for path in paths]) * np.float32(scale),
+        landmarks=(landmarks + 0.5) * np.float32(parts[0].shape[1] / SIZE) - 0.5,
         teacher=np.concatenate([_array(path, "teacher128.npy", (128,)) for path in paths]),
     )
 
