@@ -44,7 +44,7 @@ def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[T
                 ("student", own[which] @ known.T),
                 ("teacher", -_distances(faces.teacher[which], teachers)),
             ):
-                rows.append([f"{name}, {probe}", metrics.interval(metrics.rank1(scores, owner))])
+                rows.append([f"{name}, {probe}", metrics.interval(metrics.ranked(scores, owner))])
         note = (
             f"{len(people.masked)} masked pictures of {len(people.gallery)} people, at full size; the gallery has the "
             "mean of each one's open pictures but one, which is the probe without a mask."

@@ -167,7 +167,7 @@ def _recognised(scores: np.ndarray) -> list[dict[str, float]]:
     """`scores` (people, people); row i and column i are one person."""
     same = np.eye(len(scores), dtype=bool)
     tar = metrics.interval_of(lambda rows: metrics.tar_at_far(scores[rows], same[rows], 1e-2), len(scores), draws=100)
-    return [tar, metrics.interval(metrics.rank1(scores, np.arange(len(scores))))]
+    return [tar, metrics.interval(metrics.ranked(scores, np.arange(len(scores))))]
 
 
 def _really_masked(judge_of, network, segmenter, data_dir, cache, size) -> Table | None:
@@ -194,7 +194,7 @@ def _really_masked(judge_of, network, segmenter, data_dir, cache, size) -> Table
         for name, found in embedded.items():
             scores = found @ known.T
             among = metrics.interval(metrics.rank1_among(scores, owner, 53))
-            rows.append([name, metrics.interval(metrics.rank1(scores, owner)), among])
+            rows.append([name, metrics.interval(metrics.ranked(scores, owner)), among])
     note = (
         f"{len(people.masked)} masked pictures of {len(people.gallery)} people; the gallery has the mean of each one's "
         "open pictures but one, which is the probe without a mask."

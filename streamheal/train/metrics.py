@@ -53,9 +53,10 @@ def threshold_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
     return float(np.partition(others, rank)[rank])
 
 
-def rank1(scores: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """Per probe: is the best its own? `scores` (probes, gallery); `owner` (probes,): column of the own."""
-    return scores.argmax(1) == owner
+def ranked(scores: np.ndarray, owner: np.ndarray, rank: int = 1) -> np.ndarray:
+    """Per probe: is its own among the best `rank`? `scores` (probes, gallery); `owner` (probes,): column of the own."""
+    own = scores[np.arange(len(owner)), owner]
+    return (scores > own[:, None]).sum(1) < rank
 
 
 def rank1_among(scores: np.ndarray, owner: np.ndarray, people: int) -> np.ndarray:
@@ -79,10 +80,15 @@ def interval(values: np.ndarray, *, draws: int = 1000, seed: int = 0) -> dict[st
 
 
 def interval_of(
-    figure: Callable[[np.ndarray], float], rows: int, *, draws: int = 200, seed: int = 0
+    figure: Callable[[np.ndarray], float], rows: int, *, draws: int = 200, seed: int = 0, centred: bool = False
 ) -> dict[str, float]:
-    """`figure(chosen rows)` for all rows, with its 95 % bootstrap interval over resampled rows (people)."""
+    """`figure(chosen rows)` for all rows, with its 95 % bootstrap interval over resampled rows (people).
+
+    centred: for a figure that grows by the mere repetition of rows, as a Fréchet distance does: the draws are moved so
+    that their mean is the figure.
+    """
     rng = np.random.default_rng(seed)
-    values = [figure(rng.integers(0, rows, rows)) for _ in range(draws)]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {"mean": float(figure(np.arange(rows))), "low": float(low), "high": float(high)}
+    values = np.array([figure(rng.integers(0, rows, rows)) for _ in range(draws)])
+    found = float(figure(np.arange(rows)))
+    low, high = np.quantile(values, [0.025, 0.975]) + (found - values.mean() if centred else 0)
+    return {"mean": found, "low": float(low), "high": float(high)}

@@ -52,8 +52,19 @@ def test_tar_at_far_by_hand():
     assert metrics.tar_at_far(scores, same, 0.01) == pytest.approx(1 / 3)
 
 
-def test_rank1():
-    assert list(metrics.rank1(np.array([[0.9, 0.1], [0.8, 0.3]]), np.array([0, 1]))) == [True, False]
+def test_a_probe_is_ranked_by_how_many_score_above_its_own():
+    scores, owner = np.array([[0.9, 0.1, 0.2], [0.8, 0.3, 0.1], [0.8, 0.3, 0.1]]), np.array([0, 1, 2])
+    assert list(metrics.ranked(scores, owner)) == [True, False, False]
+    assert list(metrics.ranked(scores, owner, 2)) == [True, True, False]
+
+
+def test_a_centred_interval_lies_round_its_figure():
+    def spread(rows: np.ndarray) -> float:  # of different rows: shrinks where rows repeat
+        return float(len(np.unique(rows)))
+
+    plain, centred = metrics.interval_of(spread, 50), metrics.interval_of(spread, 50, centred=True)
+    assert plain["high"] < plain["mean"] == 50
+    assert centred["low"] < centred["mean"] == 50 < centred["high"]
 
 
 def test_rank1_among_fewer_people_is_the_mean_over_all_choices():
