@@ -1,9 +1,9 @@
 """The project's own trunk: pixels first, then who it is and how it looks, then a critic's opinion."""
 
-import torch
 from torch import nn
 
 from streamheal.train import adversarial, losses
+from streamheal.train.critics import PatchDiscriminator
 from streamheal.train.pairs import Pairs
 from streamheal.train.protocols import PROTOCOLS
 from streamheal.train.task import Context, Losses, half, weights_of
@@ -29,8 +29,6 @@ class RestorerTask:
         self.priors, self.weights = context.priors, weights_of(WEIGHTS, weights)
         self.extra, self.critics = nn.Module(), nn.Module()
         if self.weights["adversarial"]:
-            from streamheal.train.critics import PatchDiscriminator
-
             self.critics.patch = PatchDiscriminator(3, width=32)
         self.look = self.pairs.look
 
