@@ -13,10 +13,17 @@ from torch import nn
 
 from streamheal import weights
 from streamheal.errors import ConfigError, WeightsError
-from streamheal.heal.networks import fan_lite
+from streamheal.heal.networks import fan_lite, fcsr_gan, fd_stackgan, identity_net, jdsr_gan, ofhnet
 from streamheal.heal.networks.embedder import Embedder, EmbedderConfig
+from streamheal.heal.networks.face_parser import FaceParser, FaceParserConfig
 from streamheal.heal.networks.fan_lite import FanLite, FanLiteConfig
+from streamheal.heal.networks.fcsr_gan import FcsrGan, FcsrGanConfig
+from streamheal.heal.networks.fd_stackgan import FdStackGan, FdStackGanConfig
+from streamheal.heal.networks.identity_net import IdentityNet, IdentityNetConfig
+from streamheal.heal.networks.jdsr_gan import JdsrGan, JdsrGanConfig
+from streamheal.heal.networks.landmark_regressor import LandmarkRegressor, LandmarkRegressorConfig
 from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
+from streamheal.heal.networks.ofhnet import OfhNet, OfhNetConfig
 from streamheal.heal.networks.restored import Restored
 from streamheal.heal.networks.unet import OcclusionUnet, OcclusionUnetConfig
 
@@ -24,16 +31,28 @@ __all__ = ["NETWORKS", "PAPER", "RESTORERS", "Restored", "build", "load", "save"
 
 NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "lr-trunk": (LrTrunkConfig, LrTrunk),
+    "fcsr-gan": (FcsrGanConfig, FcsrGan),
+    "ofhnet": (OfhNetConfig, OfhNet),
+    "jdsr-gan": (JdsrGanConfig, JdsrGan),
+    "fd-stackgan": (FdStackGanConfig, FdStackGan),
     "unet": (OcclusionUnetConfig, OcclusionUnet),
     "embedder": (EmbedderConfig, Embedder),
     "fan-lite": (FanLiteConfig, FanLite),
+    "face-parser": (FaceParserConfig, FaceParser),
+    "landmark-regressor": (LandmarkRegressorConfig, LandmarkRegressor),
+    "identity-net": (IdentityNetConfig, IdentityNet),
 }
 
-RESTORERS = ("lr-trunk",)
+RESTORERS = ("lr-trunk", "fcsr-gan", "ofhnet", "jdsr-gan", "fd-stackgan")
 """Those that take `(lr, visible)` and return `Restored`."""
 
 PAPER: dict[str, dict] = {
+    "fcsr-gan": fcsr_gan.PAPER,
+    "ofhnet": ofhnet.PAPER,
+    "jdsr-gan": jdsr_gan.PAPER,
+    "fd-stackgan": fd_stackgan.PAPER,
     "fan-lite": fan_lite.PAPER,
+    "identity-net": identity_net.PAPER,
 }
 """What makes a system's config as wide as its paper's; a system that no paper has is not in it."""
 

@@ -10,9 +10,32 @@ from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig, evidence
 
 SMALL = {
     "lr-trunk": {"width": 16, "blocks_before": 1, "blocks_after": 1, "up_widths": [8, 8, 4]},
+    "fcsr-gan": {
+        "pconv": {"widths": [4, 8, 8, 8]},
+        "fsrnet": {"channels": 4, "encoder_channels": 4, "planes": 4, "encoder_blocks": 1, "depth": 2},
+    },
+    "ofhnet": {"encoder_widths": [4] * 4, "decoder_widths": [4] * 2, "up_widths": [4] * 3, "tail_widths": [4] * 2},
+    "fd-stackgan": {"width": 4},
+    "jdsr-gan": {
+        "estimator_width": 8,
+        "widths": [8, 12, 16],
+        "convs": [1, 1, 1],
+        "upsampling": {
+            "channels": 4,
+            "encoder_channels": 8,
+            "planes": 8,
+            "coarse_blocks": 1,
+            "encoder_blocks": 1,
+            "decoder_blocks": 1,
+            "hourglasses": 1,
+            "depth": 2,
+        },
+    },  # fmt: skip
     "unet": {"size": 32, "widths": [8, 12, 16]},
     "embedder": {"widths": [8, 12], "blocks": [1, 1]},
     "fan-lite": {"width": 8},
+    "landmark-regressor": {"size": 16, "widths": [4, 8], "hidden": 16},
+    "identity-net": {"size": 32, "widths": [8, 12], "blocks": [1, 1]},
 }
 
 
@@ -29,14 +52,36 @@ def faces(count: int, size: int) -> torch.Tensor:
 
 
 def answer(network: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
-    if isinstance(network, LrTrunk):
-        visible = (pictures[:, :1] > 0.3).float()
-        return network(pictures, visible).hr
-    return network(pictures)
+    if not hasattr(network, "lr_size"):  # no restorer
+        return network(pictures)
+    visible = (pictures[:, :1] > 0.3).float()
+    return network(pictures, visible).hr
 
 
-SIZES = {"lr-trunk": 16, "unet": 24, "embedder": 24, "fan-lite": 24}
-SHAPES = {"lr-trunk": (3, 128, 128), "unet": (1, 32, 32), "embedder": (128,), "fan-lite": (68, 32, 32)}
+SIZES = {
+    "lr-trunk": 16,
+    "fcsr-gan": 16,
+    "unet": 24,
+    "embedder": 24,
+    "fan-lite": 24,
+    "landmark-regressor": 24,
+    "ofhnet": 16,
+    "fd-stackgan": 128,
+    "jdsr-gan": 16,
+    "identity-net": 24,
+}
+SHAPES = {
+    "lr-trunk": (3, 128, 128),
+    "fcsr-gan": (3, 128, 128),
+    "unet": (1, 32, 32),
+    "embedder": (128,),
+    "fan-lite": (68, 32, 32),
+    "landmark-regressor": (68, 2),
+    "ofhnet": (3, 128, 128),
+    "fd-stackgan": (3, 128, 128),
+    "jdsr-gan": (3, 128, 128),
+    "identity-net": (512,),
+}
 
 
 @pytest.mark.parametrize("system", networks.NETWORKS)
@@ -69,7 +114,7 @@ class TestEveryNetwork:
         assert without == []
 
     def test_an_unknown_field_names_the_allowed_ones(self, system):
-        with pytest.raises(ConfigError, match=r"has no depth_of_field; allowed: .*width"):
+        with pytest.raises(ConfigError, match=r"has no depth_of_field; allowed: \w+"):
             networks.build(system, {"depth_of_field": 3})
 
 
@@ -102,6 +147,19 @@ class TestRestorers:
     def test_widths_that_do_not_reach_128_are_refused(self):
         with pytest.raises(ConfigError, match="must give 128"):
             networks.build("lr-trunk", {"lr_size": 32})
+
+    @torch.inference_mode()
+    def test_a_stem_takes_larger_crops_into_a_trunk_of_the_same_size(self):
+        network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"lr_size": 32, "stem": 2}).eval()
+        torch.nn.init.normal_(network.leave.weight)
+        pictures = faces(1, 32)
+        whole, features = torch.ones(1, 1, 32, 32), []
+        network.after.register_forward_hook(lambda *said: features.append(said[2].shape[-1]))
+        first = network(pictures, whole).hr
+        pictures[..., 5, 7] += 0.1
+        assert first.shape == (1, 3, 128, 128)
+        assert features == [16]
+        assert not torch.equal(network(pictures, whole).hr, first)
 
     @torch.inference_mode()
     def test_before_training_it_is_the_bicubic_picture(self):
