@@ -13,7 +13,7 @@ from torch import nn
 
 from streamheal import weights
 from streamheal.errors import ConfigError, WeightsError
-from streamheal.heal.networks import fan_lite, fcsr_gan, fd_stackgan, identity_net, jdsr_gan, ofhnet
+from streamheal.heal.networks import fan_lite, fcsr_gan, fd_stackgan, identity_net, jdsr_gan, ofhnet, pro_uigan
 from streamheal.heal.networks.embedder import Embedder, EmbedderConfig
 from streamheal.heal.networks.face_parser import FaceParser, FaceParserConfig
 from streamheal.heal.networks.fan_lite import FanLite, FanLiteConfig
@@ -24,6 +24,7 @@ from streamheal.heal.networks.jdsr_gan import JdsrGan, JdsrGanConfig
 from streamheal.heal.networks.landmark_regressor import LandmarkRegressor, LandmarkRegressorConfig
 from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
 from streamheal.heal.networks.ofhnet import OfhNet, OfhNetConfig
+from streamheal.heal.networks.pro_uigan import ProUigan, ProUiganConfig
 from streamheal.heal.networks.restored import Restored
 from streamheal.heal.networks.unet import OcclusionUnet, OcclusionUnetConfig
 
@@ -33,6 +34,7 @@ NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "lr-trunk": (LrTrunkConfig, LrTrunk),
     "fcsr-gan": (FcsrGanConfig, FcsrGan),
     "ofhnet": (OfhNetConfig, OfhNet),
+    "pro-uigan": (ProUiganConfig, ProUigan),
     "jdsr-gan": (JdsrGanConfig, JdsrGan),
     "fd-stackgan": (FdStackGanConfig, FdStackGan),
     "unet": (OcclusionUnetConfig, OcclusionUnet),
@@ -43,12 +45,13 @@ NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "identity-net": (IdentityNetConfig, IdentityNet),
 }
 
-RESTORERS = ("lr-trunk", "fcsr-gan", "ofhnet", "jdsr-gan", "fd-stackgan")
+RESTORERS = ("lr-trunk", "fcsr-gan", "ofhnet", "pro-uigan", "jdsr-gan", "fd-stackgan")
 """Those that take `(lr, visible)` and return `Restored`."""
 
 PAPER: dict[str, dict] = {
     "fcsr-gan": fcsr_gan.PAPER,
     "ofhnet": ofhnet.PAPER,
+    "pro-uigan": pro_uigan.PAPER,
     "jdsr-gan": jdsr_gan.PAPER,
     "fd-stackgan": fd_stackgan.PAPER,
     "fan-lite": fan_lite.PAPER,
