@@ -18,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+data_app = typer.Typer(help="Make and check data sets to train on.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 PipelineFile = Annotated[Path, typer.Argument(help="A pipeline file, such as pipelines/demo.yaml.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder with the data sets (docs/training.md).")]
 
@@ -139,6 +141,42 @@ def evaluate(
     target = out or Path("runs") / f"evaluate-{name}"
     typer.echo(judge(name, data, target))
     typer.echo(f"written to {target}")
+
+
+@data_app.command()
+def prepare(
+    photographs: Annotated[Path, typer.Argument(help="Folder of photographs (docs/training.md says which layouts).")],
+    out: Annotated[Path, typer.Option(help="The data folder to put the shards into.")],
+    size: Annotated[int, typer.Option(help="Side of the pictures: 128 or 256.")] = 128,
+    layout: Annotated[str, typer.Option(help="auto, celebamask-hq, celeba-hq, celeba, helen, lfw or folder.")] = "auto",
+    name: Annotated[str | None, typer.Option(help="The set's name; default: the folder's.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="partition (the set's own, the default where there is one) or 90/5/5.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="What the index says of each picture's licence.")] = None,
+    seed: Annotated[int, typer.Option(help="Deals people out, mixes shards.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many photographs.")] = None,
+    least_interocular: Annotated[
+        float | None, typer.Option(min=0, help="Pixels between the eyes in a photograph; default: 30, or 60 at 256.")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Most pictures in a training shard.")] = 5000,
+) -> None:
+    """Turn a folder of photographs into aligned, packed shards; says what it left out and why."""
+    from streamheal.train.prepare import command
+
+    command.prepare(
+        photographs, out, size=size, layout=layout, name=name, split_by=split, licence=licence, seed=seed, limit=limit,
+        least_interocular=least_interocular, shard_size=shard_size,
+    )  # fmt: skip
+
+
+@data_app.command()
+def check(folder: Annotated[Path, typer.Argument(help="A data folder with prepared sets.")]) -> None:
+    """Verify prepared sets: checksums, nobody in two splits, shapes."""
+    from streamheal.train.prepare import command
+
+    if not command.check(folder):
+        raise typer.Exit(1)
 
 
 def _shipped(file: Path) -> Path:
