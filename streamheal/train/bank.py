@@ -41,9 +41,9 @@ class Bank:
     ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
         """Lay one occluder over each picture.
 
-        pictures: (B, 3, 128, 128) in [0, 1]. landmarks: (B, 68, 2) px to fit to, or None for the template's own.
+        pictures: (B, 3, S, S) in [0, 1]. landmarks: (B, 68, 2) px to fit to, or None for the template's own.
         shares: how often each kind is drawn; "none" leaves the picture as it is.
-        Returns the occluded pictures, their visibility (B, 1, 128, 128) = 1 - alpha, and the kind of each.
+        Returns the occluded pictures, their visibility (B, 1, S, S) = 1 - alpha, and the kind of each.
         """
         batch = len(pictures)
         kinds = list(shares)
@@ -53,7 +53,12 @@ class Bank:
         rows = torch.stack([self._one_of(name, gen) for name in names])
         layers = self.layers[rows.to(self.layers.device)].to(pictures.device).float() / 255
         alpha_share = torch.tensor([name != "none" for name in names], device=pictures.device).view(-1, 1, 1, 1)
+        side, drawn = pictures.shape[-1], layers.shape[-1]
+        if landmarks is not None:
+            landmarks = (landmarks + 0.5) * (drawn / side) - 0.5
         layers = warp(layers, self._placement(batch, landmarks, names, gen, pictures.device))
+        if side != drawn:  # things before a face are soft at their edges, never finer than drawn
+            layers = F.interpolate(layers, (side, side), mode="bilinear", align_corners=False)
         colour, alpha = layers[:, :3], layers[:, 3:] * alpha_share
         gain = uniform((batch, 1, 1, 1), 0.6, 1.25, gen) * uniform((batch, 3, 1, 1), 0.93, 1.07, gen)
         occluded = pictures * (1 - alpha) + (colour * gain).clamp(0, 1) * alpha

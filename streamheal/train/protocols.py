@@ -10,7 +10,7 @@ from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.train import degradation
 from streamheal.train.bank import Bank
 
-Protocol = Literal["fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "cctv"]
+Protocol = Literal["fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "fd", "cctv"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
 # What hides faces before a camera. Masks mostly; a quarter of the faces is free; glasses are drawn but hide nothing.
@@ -18,6 +18,10 @@ CAMERA_SHARES = {
     "none": 0.22, "medical": 0.28, "sunglasses": 0.08, "eyeglasses": 0.05, "scarf": 0.07, "hat": 0.05, "hand": 0.12,
     "thing": 0.05, "rectangle": 0.04, "irregular": 0.04,
 }  # fmt: skip
+
+# What FD-StackGAN pastes: glasses, masks, microphones, scarves, cups, hands, over the eyes more than elsewhere. Its
+# glasses are our sunglasses: what clear ones cover is visible, and nobody would tell a restorer to draw it anew.
+FD_SHARES = {"sunglasses": 0.4, "medical": 0.2, "hand": 0.15, "thing": 0.15, "scarf": 0.1}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +51,7 @@ def camera_sizes(size: int, most: int) -> tuple[int, int]:
 def draw_pair(
     protocol: str, hr: torch.Tensor, landmarks: torch.Tensor | None, bank: Bank, gen: torch.Generator, *, size: int = 16
 ) -> Pair:
-    """Clean faces `(B, 3, 128, 128)` → LR input `(B, 3, size, size)`, its visibility, and what hides each.
+    """Clean faces `(B, 3, S, S)`, S = 128 or 256 → LR input `(B, 3, size, size)`, its visibility, and what hides each.
 
     Raises ConfigError on an unknown protocol.
     """
@@ -65,6 +69,9 @@ def draw_pair(
     if protocol == "jdsr":
         occluded, visible, kinds = bank.occlude(hr, landmarks, gen, shares={"medical": 1})
         return Pair(*degradation.jdsr(occluded, visible, gen, size=size), kinds, size)
+    if protocol == "fd":  # nothing shrinks, unless the network is one for smaller crops
+        occluded, visible, kinds = bank.occlude(hr, landmarks, gen, shares=FD_SHARES)
+        return Pair(resample(occluded, size), resample_map(visible, size), kinds, size)
     if protocol == "cctv":
         occluded, visible, kinds = bank.occlude(hr, landmarks, gen, shares=CAMERA_SHARES)
         crop, visible = degradation.camera(occluded, visible, gen, native=camera_sizes(size, hr.shape[-1]))

@@ -1,4 +1,4 @@
-"""FD-StackGAN: what hides a face is taken away at full resolution, by two U-Nets one after the other.
+"""FD-StackGAN (Jabbar 2021): what hides a face is taken away at full resolution, by two U-Nets one after the other.
 
 The base network draws a coarse face from the occluded one and its mask; the refining network sees all that and the
 coarse face, and draws the final one. The two discriminators take part in training only (`train/critics.py`).
@@ -59,11 +59,11 @@ class FdSteps:
     """What the losses compare: pictures `(B, 3, s, s)`, unclamped, visible pixels drawn anew as well."""
 
     coarse: torch.Tensor  # of the base network
-    refined: torch.Tensor  # of the refining network
+    refined: torch.Tensor | None  # of the refining network
 
 
 class FdStackGan(nn.Module):
-    """Base network, then refining network (figure 2)."""
+    """Base network, then refining network."""
 
     def __init__(self, config: FdStackGanConfig = FdStackGanConfig()):
         super().__init__()
@@ -72,14 +72,17 @@ class FdStackGan(nn.Module):
         self.base = Unet(4, config)
         self.refine = Unet(7, config)
 
-    def steps(self, lr: torch.Tensor, visible: torch.Tensor) -> FdSteps:
-        """As `forward`, with the coarse face. Raises ValueError on another size."""
+    def steps(self, lr: torch.Tensor, visible: torch.Tensor, *, refine: bool = True) -> FdSteps:
+        """As `forward`, with the coarse face; without `refine` no further than the first stage of training needs.
+        Raises ValueError on another size."""
         check_input(lr, visible, self.lr_size)
         residual = self.config.residual
         # who corrects a filling must see it; the paper's networks see the occluder
         picture = fill_hidden(lr, visible) if residual else lr
         entered = torch.cat([picture * 2 - 1, 1 - visible], 1)  # the paper's mask is 1 in the hole
         coarse = self.base(entered) + picture if residual else (self.base(entered) + 1) / 2
+        if not refine:
+            return FdSteps(coarse, None)
         drawn = self.refine(torch.cat([entered, coarse * 2 - 1], 1))
         return FdSteps(coarse, drawn + coarse if residual else (drawn + 1) / 2)
 

@@ -1,7 +1,7 @@
 """OFHNet: a face of 16×16 with a hole is first inpainted at that size, then upsampled eight times.
 
-The smallest of the restorers, and the natural base line of the others. The discriminator and the landmark network of
-the paper take part in training only: `train/critics.py`, `landmark_regressor.py`.
+arXiv 1811.04645. The smallest of the restorers, and the natural base line of the others. The paper's discriminator and
+landmark network take part in training only: `train/critics.py`, `landmark_regressor.py`.
 """
 
 import itertools
@@ -56,11 +56,11 @@ class OfhSteps:
 
     inpainted: torch.Tensor  # (B, 3, 16, 16), all of it from the network
     completed: torch.Tensor  # (B, 3, 16, 16), its visible pixels from the input
-    hr: torch.Tensor  # (B, 3, 128, 128)
+    hr: torch.Tensor | None  # (B, 3, 128, 128)
 
 
 class OfhNet(nn.Module):
-    """Inpainting, then upsampling (figure 1)."""
+    """Inpainting, then upsampling."""
 
     lr_size, hr_size = LR_SIZE, HR_SIZE
 
@@ -70,12 +70,13 @@ class OfhNet(nn.Module):
         self.inpainting = Inpainting(config)
         self.upsampling = Upsampling(config)
 
-    def steps(self, lr: torch.Tensor, visible: torch.Tensor) -> OfhSteps:
-        """As `forward`, with all that lies between. Raises ValueError on another size."""
+    def steps(self, lr: torch.Tensor, visible: torch.Tensor, *, upsample: bool = True) -> OfhSteps:
+        """As `forward`, with all that lies between; without `upsample` no further than the first stage of training
+        needs. Raises ValueError on another size."""
         check_input(lr, visible, LR_SIZE)
         inpainted = self.inpainting(lr, visible)
         completed = lr * visible + inpainted * (1 - visible) if self.config.composite else inpainted
-        return OfhSteps(inpainted, completed, self.upsampling(completed))
+        return OfhSteps(inpainted, completed, self.upsampling(completed) if upsample else None)
 
     def forward(self, lr: torch.Tensor, visible: torch.Tensor) -> Restored:
         """`lr` (B, 3, 16, 16) and `visible` (B, 1, 16, 16), both in [0, 1] → Restored.
@@ -92,7 +93,7 @@ class OfhNet(nn.Module):
 
 
 class Inpainting(nn.Module):
-    """16×16 with a hole → 16×16 without: four blocks down to 4×4, two modules up, two convolutions (section 3.1)."""
+    """16×16 with a hole → 16×16 without: four blocks down to 4×4, two modules up, two convolutions."""
 
     def __init__(self, config: OfhNetConfig):
         super().__init__()
@@ -116,7 +117,7 @@ class Inpainting(nn.Module):
 
 
 class Upsampling(nn.Module):
-    """16×16 → 128×128: three residual blocks that each double the size, three convolutions (section 3.2)."""
+    """16×16 → 128×128: three residual blocks that each double the size, three convolutions."""
 
     def __init__(self, config: OfhNetConfig):
         super().__init__()
