@@ -81,6 +81,7 @@ def people(shard: Path) -> set[str]:
 class Faces:
     """N aligned faces. Pictures stay on disk until asked for."""
 
+    shards: list[Path]  # where they are from, in order
     parts: list[np.ndarray]  # (n, size, size, 3) uint8 each, memory-mapped
     names: np.ndarray  # (N,) file names
     sources: np.ndarray  # (N,) data set of each
@@ -121,6 +122,7 @@ def load(paths: list[Path], cache: Path) -> Faces:
         raise ConfigError(f"shards of one recipe must hold pictures of one size, got {told}")
     landmarks = np.concatenate([_array(path, "landmarks68.npy", (68, 2)) for path in paths])
     return Faces(
+        shards=list(paths),
         parts=parts,
         names=np.array([row["name"] for row in rows]),
         sources=np.array([row["source"] for row in rows]),

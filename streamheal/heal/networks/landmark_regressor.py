@@ -58,3 +58,7 @@ class LandmarkRegressor(nn.Module):
         grey = (resample(pictures, self.config.size) * self.luma).sum(1, keepdim=True)
         points = self.leave(self.hidden(self.features(grey * 2 - 1)))
         return torch.sigmoid(points.float()).unflatten(1, (LANDMARKS, 2))
+
+    def points(self, pictures: torch.Tensor) -> torch.Tensor:
+        """RGB `(B, 3, s, s)` in [0, 1] → `(B, 68, 2)` x, y in pixels of the input."""
+        return self(pictures) * pictures.shape[-1] - 0.5

@@ -38,10 +38,11 @@ SMALL = {
             "hourglasses": 1,
             "depth": 2,
         },
-    },  # fmt: skip
+    },
     "unet": {"size": 32, "widths": [8, 12, 16]},
     "embedder": {"widths": [8, 12], "blocks": [1, 1]},
     "fan-lite": {"width": 8},
+    "face-parser": {"size": 64, "widths": [8, 12, 16]},
     "landmark-regressor": {"size": 16, "widths": [4, 8], "hidden": 16},
     "identity-net": {"size": 32, "widths": [8, 12], "blocks": [1, 1]},
 }
@@ -72,6 +73,7 @@ SIZES = {
     "unet": 24,
     "embedder": 24,
     "fan-lite": 24,
+    "face-parser": 24,
     "landmark-regressor": 24,
     "ofhnet": 16,
     "pro-uigan": 16,
@@ -85,6 +87,7 @@ SHAPES = {
     "unet": (1, 32, 32),
     "embedder": (128,),
     "fan-lite": (68, 32, 32),
+    "face-parser": (11, 32, 32),
     "landmark-regressor": (68, 2),
     "ofhnet": (3, 128, 128),
     "pro-uigan": (3, 128, 128),
