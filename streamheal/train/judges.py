@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from streamheal.errors import StreamhealError
+from streamheal.train.beside import weights_beside
 
 FILE = "evaluator_mobilefacenet192.tflite"
 
@@ -19,7 +20,7 @@ class IdentityJudge:
             raise StreamhealError(
                 "the identity judge runs on ai-edge-litert: pip install 'streamheal[evaluate]'"
             ) from error
-        path = find(data_dir)
+        path = weights_beside(data_dir, FILE, "the judge of identity")
         self.network = Interpreter(str(path), num_threads=threads)
         self.network.allocate_tensors()
         self.input, self.output = self.network.get_input_details()[0], self.network.get_output_details()[0]
@@ -37,13 +38,6 @@ class IdentityJudge:
             out.append(self.network.get_tensor(self.output["index"])[: len(part)].copy())
         embeddings = np.concatenate(out)
         return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-
-
-def find(data_dir: Path) -> Path:
-    path = data_dir.resolve().parent / "weights" / FILE
-    if not path.is_file():
-        raise StreamhealError(f"the identity judge's weights are not at {path}; put them there, or leave identity out")
-    return path
 
 
 def available(data_dir: Path) -> bool:

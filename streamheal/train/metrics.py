@@ -1,12 +1,13 @@
 """Figures that judge, with their intervals. Pictures are float tensors in [0, 1]."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
 import torch
 
 from streamheal.train import similarity
+from streamheal.train.losses import UNKNOWN
 
 
 def luma(pictures: torch.Tensor) -> torch.Tensor:
@@ -40,6 +41,52 @@ def iou(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Intersection over union per picture of bool `(B, h, w)`; 1 where both are empty."""
     union = (found | wanted).sum((1, 2))
     return np.where(union == 0, 1.0, (found & wanted).sum((1, 2)) / np.maximum(union, 1))
+
+
+def parsing_iou(found: np.ndarray, wanted: np.ndarray, classes: Iterable[int]) -> np.ndarray:
+    """Mean intersection over union of labels `(B, h, w)`, over those of `classes` that either has: `(B,)`.
+
+    Where `wanted` is 255 (unknown) nobody looks. NaN for a picture with none of the classes.
+    """
+    known = wanted != UNKNOWN
+    each = []
+    for label in classes:
+        a, b = (found == label) & known, (wanted == label) & known
+        each.append(np.where((a | b).any((1, 2)), iou(a, b), np.nan))
+    each = np.stack(each)
+    there = ~np.isnan(each)
+    return np.where(there.any(0), np.nansum(each, 0) / np.maximum(there.sum(0), 1), np.nan)
+
+
+def nrmse(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Landmarks `(B, 68, 2)`: mean distance as a share of that of the outer eye corners (300-W), per cent: `(B,)`.
+
+    The papers call this NRMSE though no root of a mean square is in it.
+    """
+    error = np.linalg.norm(found - wanted, axis=2).mean(1)
+    return 100 * error / np.linalg.norm(wanted[:, 36] - wanted[:, 45], axis=1)
+
+
+def frechet(a: np.ndarray, b: np.ndarray) -> float:
+    """Fréchet distance of two sets of embeddings `(N, D)`, `(M, D)`, as if each were a Gaussian (Heusel 2017, FID).
+
+    Of few pictures it is biased upwards: compare only figures of as many. Raises ValueError on fewer than two.
+    """
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"a spread needs two embeddings at least, got {len(a)} and {len(b)}")
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    spread_a, spread_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
+    root = _root(spread_a)
+    # tr (AB)^½ = tr (A^½ B A^½)^½, and that one is symmetric
+    shared = np.sqrt(np.clip(np.linalg.eigvalsh(root @ spread_b @ root), 0, None)).sum()
+    apart = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    return float(max(apart + np.trace(spread_a) + np.trace(spread_b) - 2 * shared, 0))
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """The square root of a symmetric matrix without negative eigenvalues, but for rounding."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
 
 def tar_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:

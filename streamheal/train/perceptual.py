@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from streamheal import weights
-from streamheal.errors import ConfigError
+from streamheal.train.beside import weights_beside
 
 FILE = "vgg16_relu3_3.safetensors"
 LAYERS = {
@@ -43,14 +43,8 @@ class Phi(nn.Module):
     @classmethod
     def load(cls, data_dir: Path) -> "Phi":
         """With the weights that lie in `weights/` beside the data folder. Raises ConfigError if they don't."""
-        path = data_dir.resolve().parent / "weights" / FILE
-        if not path.is_file():
-            raise ConfigError(
-                f"perceptual and style losses need VGG-16's weights at {path}; put them there, or set the weights of "
-                "these losses to 0"
-            )
         phi = cls()
-        phi.load_state_dict(weights.load(path)[0])
+        phi.load_state_dict(weights.load(weights_beside(data_dir, FILE, "a perceptual or style loss"))[0])
         return phi
 
     def forward(self, pictures: torch.Tensor, layers: Iterable[str] = POOLS) -> dict[str, torch.Tensor]:

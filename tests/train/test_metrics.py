@@ -86,3 +86,47 @@ def test_telea_fills_the_hole_and_leaves_the_rest():
     filled = metrics.telea(plain * visible, visible)
     torch.testing.assert_close(filled, plain, atol=2.1 / 255, rtol=0)  # OpenCV rounds within the hole
     torch.testing.assert_close(filled * visible, plain * visible)
+
+
+def test_parsing_iou_is_the_mean_over_classes_that_are_there():
+    wanted = np.array([[[1, 1, 2, 255]], [[0, 0, 0, 255]]])
+    found = np.array([[[1, 2, 2, 1]], [[0, 0, 0, 1]]])
+    both = metrics.parsing_iou(found, wanted, range(1, 11))
+    assert both[0] == pytest.approx((1 / 2 + 1 / 2) / 2)  # nothing of the unknown pixel
+    assert np.isnan(both[1])
+    assert metrics.parsing_iou(found, wanted, range(11))[1] == 1
+
+
+def test_nrmse_is_in_per_cent_of_the_eyes_distance():
+    wanted = np.zeros((1, 68, 2))
+    wanted[0, 36], wanted[0, 45] = (40, 50), (80, 80)  # 50 px apart
+    found = wanted.copy()
+    found[0, :34] += (3, 4)  # half of the points are 5 px off
+    assert metrics.nrmse(found, wanted) == pytest.approx([5.0])
+
+
+def test_frechet_of_known_gaussians():
+    rng = np.random.default_rng(0)
+    points = rng.normal(0, 1, (5000, 3))
+    points = (points - points.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(points, rowvar=False))).T
+    turn = np.linalg.qr(rng.normal(0, 1, (3, 3)))[0]
+    # N(0, 1) against N((1, 2, 0), diag(9, 1, 4)): 1 + 4 + (3 - 1)² + 0 + (2 - 1)²; turning both changes nothing
+    other = points * [3, 1, 2] + [1, 2, 0]
+    assert metrics.frechet(points, other) == pytest.approx(10)
+    assert metrics.frechet(other @ turn, points @ turn) == pytest.approx(10)
+
+
+def test_frechet_of_gaussians_whose_axes_differ():
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, -0.5], [-0.5, 2.0]])
+    corners = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * np.sqrt(3 / 4)  # covariance: identity
+    sets = [corners @ np.linalg.cholesky(spread).T for spread in (a, b)]
+    # tr (AB)^½ of two 2×2 matrices: √(tr AB + 2 √det AB)
+    shared = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a) * np.linalg.det(b)))
+    assert metrics.frechet(*sets) == pytest.approx(np.trace(a + b) - 2 * shared)
+
+
+def test_frechet_of_the_same_is_nothing_even_with_fewer_pictures_than_dimensions():
+    few = np.random.default_rng(0).normal(0, 1, (10, 64))
+    assert metrics.frechet(few, few[::-1]) == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="two embeddings"):
+        metrics.frechet(few[:1], few)
