@@ -9,6 +9,7 @@ from torch import nn
 from streamheal import weights
 from streamheal.errors import ConfigError, WeightsError
 from streamheal.heal import networks
+from streamheal.train.perceptual import Phi
 
 
 class Priors:
@@ -23,9 +24,8 @@ class Priors:
     @cached_property
     def phi(self) -> nn.Module:
         """VGG-16's features, for perceptual and style losses."""
-        from streamheal.train.perceptual import Phi
-
-        return Phi.load(self.data_dir).to(self.device)
+        with torch.inference_mode(False):
+            return Phi.load(self.data_dir).to(self.device)
 
     @cached_property
     def parser(self) -> nn.Module:
@@ -46,10 +46,11 @@ class Priors:
 
     def _shipped(self, name: str) -> nn.Module:
         try:
-            network = networks.load(weights.find(name).path)
+            with torch.inference_mode(False):  # who asks first may only be looking; later ones train through it
+                network = networks.load(weights.find(name).path).to(self.device)
         except WeightsError as error:
             raise ConfigError(
                 f"a loss needs the trained network {name!r}: {error}; train it with configs/{name}.yaml, or set the "
                 "weight of the loss to 0"
             ) from error
-        return network.to(self.device).requires_grad_(False)
+        return network.requires_grad_(False)
