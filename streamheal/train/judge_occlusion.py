@@ -59,10 +59,14 @@ def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[T
     return tables, settings, sheet([*sheets, *real_sheet])
 
 
+def chosen(faces: data.Faces) -> np.ndarray:
+    """The rows that are judged."""
+    return np.random.default_rng(SEED).permutation(len(faces))[:PICTURES]
+
+
 def drawn(faces: data.Faces, bank: Bank, kind: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Test faces with one kind of occluder at one size: `(n, 3, size, size)` and true visibility."""
-    rows = np.random.default_rng(SEED).permutation(len(faces))[:PICTURES]
-    gen = torch.Generator().manual_seed(SEED + size)
+    rows, gen = chosen(faces), torch.Generator().manual_seed(SEED + size)
     pictures = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
     pictures, visible, _ = bank.occlude(pictures, torch.from_numpy(faces.landmarks[rows]), gen, shares={kind: 1})
     if size == data.SIZE:

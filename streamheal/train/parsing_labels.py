@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from streamheal.errors import ConfigError
@@ -81,6 +82,8 @@ def shares(labels: torch.Tensor) -> torch.Tensor:
     return (labels.unsqueeze(1) == classes).float()
 
 
-def strongest(shares: torch.Tensor) -> torch.Tensor:
-    """Shares `(B, 11, h, w)` in [0, 1] → labels `(B, h, w)` int64, UNKNOWN where more than half isn't known."""
+def strongest(shares: torch.Tensor, size: int) -> torch.Tensor:
+    """Shares `(B, 11, h, w)` in [0, 1] → labels `(B, size, size)` int64: the class with most of each cell's area,
+    UNKNOWN where more than half of it isn't known."""
+    shares = F.interpolate(shares, (size, size), mode="area")
     return shares.argmax(1).masked_fill(shares.sum(1) < 0.5, UNKNOWN)

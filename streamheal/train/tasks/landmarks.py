@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from streamheal.heal.networks.layers import resample
-from streamheal.train import heatmaps, losses
+from streamheal.train import heatmaps, losses, metrics
 from streamheal.train.jitter import Jitter
 from streamheal.train.protocols import make_pair
 from streamheal.train.sheets import sheet
@@ -47,11 +47,11 @@ class LandmarksTask:
             "16 px": resample(batch.pictures, 16),
             "camera": hidden,
         }
-        figures, rows = {}, []
+        figures, rows, wanted = {}, [], batch.landmarks.cpu().numpy()
         for name, pictures in views.items():
             grown = resample(pictures, side)
             points = network.points(grown)
-            figures[f"nrmse {name}"] = float(nrmse(points, batch.landmarks).mean())
+            figures[f"nrmse {name}"] = float(metrics.nrmse(points.cpu().numpy(), wanted).mean())
             rows.append(dotted(grown, points))
         return figures, sheet([*rows, dotted(batch.pictures, batch.landmarks)])
 
@@ -80,12 +80,6 @@ class LandmarkPointsTask(LandmarksTask):
         with half(gen.device):
             points = network(seen)
         return Losses({"points": losses.landmarks(points, (landmarks + 0.5) / seen.shape[-1])})
-
-
-def nrmse(points: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Mean distance of the landmarks, in % of the distance between the outer corners of the eyes: `(B,)`."""
-    between = (wanted[:, 36] - wanted[:, 45]).norm(dim=1)
-    return 100 * (points - wanted).norm(dim=2).mean(1) / between
 
 
 def dotted(pictures: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from torch import nn
 
 from streamheal.heal.networks.face_parser import CLASSES
 from streamheal.heal.networks.layers import resample
-from streamheal.train import losses, parsing_labels
+from streamheal.train import losses, metrics, parsing_labels
 from streamheal.train.jitter import Jitter
 from streamheal.train.losses import UNKNOWN
 from streamheal.train.parsing_labels import FLIP11
@@ -57,7 +57,7 @@ class ParsingTask:
         parts = {"outlines": self.outlines * losses.parsing(logits[count:], outlines)}
         if drawn:
             shares = self.shares(chosen, drawn.mirrored)
-            wanted = parsing_labels.strongest(resize(Jitter(jitter.matrices[:count]).maps(shares), logits.shape[-1]))
+            wanted = parsing_labels.strongest(Jitter(jitter.matrices[:count]).maps(shares), logits.shape[-1])
             parts["labels"] = losses.parsing(logits[:count], wanted)
             parts["dice"] = self.dice * losses.parsing_dice(logits[:count], wanted)
         return Losses(parts)
@@ -82,25 +82,15 @@ class ParsingTask:
             found = network(pictures).argmax(1)
             if self.labels is not None:
                 shares = self.shares(torch.arange(len(self.rows)), batch.mirrored)
-                wanted = parsing_labels.strongest(resize(shares, found.shape[-1]))
+                wanted = parsing_labels.strongest(shares, found.shape[-1])
             else:
                 wanted = self.outlined(batch.landmarks, found.shape[-1]).long()
-            iou = class_iou(found, wanted)
-            figures[f"iou {name}"] = float(iou.nanmean())
-            figures |= {f"iou {name} {label}": float(v) for label, v in zip(CLASSES, iou, strict=True)}
+            both = found.cpu().numpy(), wanted.cpu().numpy()
+            figures[f"iou {name}"] = float(metrics.parsing_iou(*both, range(len(CLASSES))).mean())
+            for label in wanted[wanted != UNKNOWN].unique().tolist():
+                figures[f"iou {name} {CLASSES[label]}"] = float(np.nanmean(metrics.parsing_iou(*both, [label])))
             rows += [pictures, painted(found)]
         return figures, sheet([*rows, painted(wanted)])
-
-
-def resize(shares: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.nn.functional.interpolate(shares, (size, size), mode="area")
-
-
-def class_iou(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """`(B, h, w)` classes → IoU of each of the eleven over all pictures together; nan for one that is in none."""
-    found = found.masked_fill(wanted == UNKNOWN, UNKNOWN)
-    both = [((found == c) & (wanted == c)).sum() / ((found == c) | (wanted == c)).sum() for c in range(len(CLASSES))]
-    return torch.stack(both)
 
 
 _COLOURS = torch.tensor(

@@ -11,7 +11,6 @@ from streamheal.train.jitter import Jitter
 from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch, Context
-from streamheal.train.tasks.landmarks import nrmse
 from streamheal.train.views import Views
 from tests.heal.networks.test_networks import SMALL
 from tests.train.faces import write_shard
@@ -101,11 +100,3 @@ class TestViews:
         assert torch.equal(
             Views(context.bank, 0.0, {"sharp": 1.0}).draw(pictures, torch.zeros(3, 68, 2), gen), pictures
         )
-
-
-def test_nrmse_is_the_mean_distance_in_percent_of_the_eyes_outer_corners():
-    wanted = torch.zeros(1, 68, 2)
-    wanted[:, 45, 0] = 50
-    points = wanted.clone()
-    points[:, :34, 1] = 1  # half of the points 1 px off
-    assert nrmse(points, wanted).tolist() == pytest.approx([1.0])
