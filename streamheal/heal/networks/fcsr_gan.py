@@ -76,6 +76,8 @@ class Steps:
 class FcsrGan(nn.Module):
     """RGB and visibility at LR size → RGB 128×128, with landmark maps and parsing where FSRNet draws it."""
 
+    blind = False  # it needs to be told what is hidden
+
     def __init__(self, config: FcsrGanConfig = FcsrGanConfig()):
         super().__init__()
         self.config = config

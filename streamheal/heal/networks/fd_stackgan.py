@@ -65,6 +65,8 @@ class FdSteps:
 class FdStackGan(nn.Module):
     """Base network, then refining network."""
 
+    blind = False  # it needs to be told what is hidden
+
     def __init__(self, config: FdStackGanConfig = FdStackGanConfig()):
         super().__init__()
         self.config = config

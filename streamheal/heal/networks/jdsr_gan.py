@@ -140,6 +140,8 @@ def trusted(noise: torch.Tensor) -> torch.Tensor:
 class JdsrGan(nn.Module):
     """RGB at LR size → RGB 128×128, and where the face was hidden."""
 
+    blind = True  # `visible` is there for the interface alone
+
     def __init__(self, config: JdsrGanConfig = JdsrGanConfig()):
         super().__init__()
         self.config = config

@@ -108,7 +108,7 @@ class LrTrunk(nn.Module):
         hr = resample(filled, HR_SIZE).float() + self.leave(features).float()
         return Restored(
             hr=hr if self.training else hr.clamp(0, 1),  # a clamp while training would stop the gradient
-            lr_completed=resample(hr.detach().clamp(0, 1), size),
+            lr_completed=lr * visible + resample(hr.detach().clamp(0, 1), size) * (1 - visible),
             occlusion=1 - visible,
             evidence=evidence(visible),
         )

@@ -63,6 +63,7 @@ class OfhNet(nn.Module):
     """Inpainting, then upsampling."""
 
     lr_size, hr_size = LR_SIZE, HR_SIZE
+    blind = False  # it needs to be told what is hidden
 
     def __init__(self, config: OfhNetConfig = OfhNetConfig()):
         super().__init__()
