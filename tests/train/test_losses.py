@@ -179,6 +179,16 @@ def test_gradient_penalty_of_known_slopes():
     assert penalty(3 / math.sqrt(12)) == pytest.approx(0.1 * 4, rel=1e-4)
 
 
+def test_gradient_penalty_looks_between_real_and_made_up_pictures():
+    seen = []
+    real, fake = torch.zeros(8, 1, 2, 2), torch.ones(8, 1, 2, 2)
+    adversarial.gradient_penalty(lambda x: seen.append(x) or x, real, fake, torch.Generator().manual_seed(0))
+    share = seen[0][:, 0, 0, 0]
+    torch.testing.assert_close(seen[0], share.view(8, 1, 1, 1).expand(8, 1, 2, 2))  # each picture has one
+    assert ((share > 0) & (share < 1)).all()
+    assert share.std() > 0.1
+
+
 def test_gradient_penalty_teaches_the_critic_and_nobody_else():
     critic, real = torch.nn.Conv2d(3, 1, 2), noise(2, 3, 2, 2)
     fake = noise(2, 3, 2, 2, seed=1).requires_grad_()
