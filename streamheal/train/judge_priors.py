@@ -65,7 +65,7 @@ def judge_parsing(network: torch.nn.Module, data_dir: Path, cache: Path) -> Judg
         each = [metrics.parsing_iou(part.numpy(), wanted.numpy(), classes) for part in (*found.values(), common)]
         return [name, *(metrics.interval(iou[~np.isnan(iou)]) for iou in each)]
 
-    rows = [row(name, [label]) for label, name in enumerate(CLASSES)]
+    rows = [row(CLASSES[label], [label]) for label in wanted[wanted != UNKNOWN].unique().tolist()]
     rows.append(row("mean over the classes there", range(len(CLASSES))))
     columns = ["class", *(f"{size} px" for size in SIZES), "most common class of each place"]
     note = (
