@@ -69,11 +69,12 @@ def prepare(
     out.mkdir(parents=True, exist_ok=True)
     with Workshop(out, f"faces{size}-{name}") as work:
         portraits, rejected = _portraits(photos, work, aligner, landmarks, embeddings, tick)
+        if not portraits:
+            raise _nothing_left(photographs, len(photos), rejected)
         portraits = _weeded(portraits, rejected, embeddings)
         kept = _split(portraits, rejected, embeddings, wanted, seed)
         if not kept["train"]:
-            why = ", ".join(f"{reason} {count}" for reason, count in pack.by_reason(rejected).items())
-            raise ConfigError(f"no face to train on in {photographs}: of {len(photos)} photographs, {why}")
+            raise _nothing_left(photographs, len(photos), rejected)
 
         shards = _packed(work, kept, name, licence, seed=seed, shard_size=shard_size)
         work.rejected(rejected)
@@ -161,7 +162,7 @@ def _weeded(
     """Without second copies: those held out stay, then the largest. What goes is added to `rejected`."""
     aside = (None, *split.ROLES)
     best = sorted(portraits, key=lambda p: (-aside.index(p.photo.split), -p.interocular, p.photo.file))
-    copies = near.doubles(_embeddings(best), np.array([p.thumb for p in best]), embeddings.same)
+    copies = near.doubles(_embeddings(best), np.array([p.thumb for p in best]), embeddings.alike)
     for copy, original in copies.items():
         rejected.append((best[copy].photo.file, Rejected("duplicate", f"shows what {best[original].photo.file} shows")))
     return [portrait for i, portrait in enumerate(best) if i not in copies]
@@ -229,7 +230,12 @@ def _parts(photos: Sequence[Photo]) -> Iterator[list[Photo]]:
 
 
 def _embeddings(portraits: Sequence[Portrait]) -> np.ndarray:
-    return np.array([p.embedding for p in portraits], np.float32).reshape(len(portraits), -1)
+    return np.stack([p.embedding for p in portraits])
+
+
+def _nothing_left(photographs: Path, count: int, rejected: list[tuple[str, Rejected]]) -> ConfigError:
+    why = ", ".join(f"{reason} {number}" for reason, number in pack.by_reason(rejected).items())
+    return ConfigError(f"no face to train on in {photographs}: of {count} photographs, {why}")
 
 
 def _counts(portraits: Sequence[Portrait]) -> dict[str, int]:

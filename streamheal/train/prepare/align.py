@@ -17,6 +17,7 @@ from streamheal.train.prepare.photos import Photo, Rejected, read
 
 LEAST_SCORE = 0.5  # of the detector; a pipeline begins a track from here on too
 FIRST_SIDE, SECOND_SIDE = 640, 1920  # most faces in photographs are found in the small picture, at 1/9 of the cost
+LOOK_SIDE = 320  # of the second look at the face that is meant; there it measures 160 px
 CLEARLY_LARGER = 0.7  # another face with more than this share of the largest one's size may be meant as well
 MIDDLE = 1 / 6  # of the longer side: how far from the middle the face may lie in a picture that was cut round it
 LEAST_INTEROCULAR = {128: 30.0, 256: 60.0}
@@ -83,7 +84,7 @@ class Aligner:
     def cut(self, photo: Photo, image: np.ndarray, faces: Sequence[Face]) -> Aligned:
         """The face of `image` that is meant, upright in the template. Raises Rejected with the reason."""
         face = meant(photo, faces, image.shape[:2], central=self.central)
-        five = np.asarray(face.landmarks if photo.five is None else photo.five, np.float64)
+        five = self.refined(image, face.landmarks) if photo.five is None else photo.five
         interocular = _interocular(five)
         if interocular < self.least_interocular:
             said = f"{interocular:.1f} px between the eyes, at least {self.least_interocular:g} wanted"
@@ -107,6 +108,25 @@ class Aligner:
             sharpness=sharpness,
             score=face.score,
         )
+
+    def refined(self, image: np.ndarray, five: np.ndarray) -> np.ndarray:
+        """Five landmarks (5, 2), found again where the face stands upright and at one size, in twice the crop's square.
+
+        Of a face turned by 25° the detector's landmarks are 0.12 interocular distances off, upright 0.07. They stay as
+        they are where the second look finds no face in the middle.
+        """
+        five = np.asarray(five, np.float64)
+        upright = alignment.similarity(five, LOOK_SIDE / 2)
+        upright[:, 2] += LOOK_SIDE / 4
+        if not np.isfinite(upright).all():
+            return five
+        (faces,) = self.detectors[0].detect([alignment.warp(image, upright, (LOOK_SIDE, LOOK_SIDE))])
+        middle = alignment.apply(upright, five)
+        near = [face for face in faces if disagreement(middle, face.landmarks) < MOST_DISAGREEMENT]
+        if not near:
+            return five
+        best = min(near, key=lambda face: disagreement(middle, face.landmarks))
+        return alignment.apply(alignment.invert(upright), best.landmarks)
 
     def _labels(self, photo: Photo, affine: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """The parsing labels in the same crop. CelebAMask-HQ's are half the photograph's size."""

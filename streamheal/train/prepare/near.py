@@ -31,19 +31,21 @@ def thumb(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
 
 
-def doubles(embeddings: np.ndarray, thumbs: np.ndarray, same: float) -> dict[int, int]:
+def doubles(embeddings: np.ndarray, thumbs: np.ndarray, alike: float) -> dict[int, int]:
     """Pictures that show the same photograph as one before them, also mirrored: their row → the row that stays.
 
-    `embeddings` `(N, D)`, `thumbs` `(N, 32, 32)`, best first; `same`: see `Embeddings`.
+    `embeddings` `(N, D)`, `thumbs` `(N, 32, 32)`, best first. Only those who look alike are compared.
     """
-    blocks = pairs(embeddings, embeddings, same)
-    found = [(i, j) for left, right in blocks for i, j in zip(left, right, strict=True) if i < j]
+    found: list[tuple[int, int]] = []
+    for left, right in pairs(embeddings, embeddings, alike):
+        left, right = left[left < right], right[left < right]
+        one, other = _unit(thumbs[left]), _unit(thumbs[right])
+        same = np.maximum((one * other).sum((1, 2)), (one[:, :, ::-1] * other).sum((1, 2))) > SAME_PIXELS
+        found += zip(left[same].tolist(), right[same].tolist(), strict=True)
     out: dict[int, int] = {}
     for i, j in sorted(found):
         if i not in out and j not in out:
-            first, second = _unit(thumbs[i]), _unit(thumbs[j])
-            if max((first * second).sum(), (first[:, ::-1] * second).sum()) > SAME_PIXELS:
-                out[int(j)] = int(i)
+            out[j] = i
     return out
 
 
@@ -70,7 +72,7 @@ def groups(embeddings: np.ndarray, alike: float) -> np.ndarray:
     return out
 
 
-def _unit(picture: np.ndarray) -> np.ndarray:
-    """Brightness and contrast taken away."""
-    centred = picture.astype(np.float32) - picture.mean()
-    return centred / max(float(np.linalg.norm(centred)), 1e-6)
+def _unit(thumbs: np.ndarray) -> np.ndarray:
+    """`(N, 32, 32)` without brightness and contrast: their products sum to correlations."""
+    centred = thumbs - thumbs.mean((1, 2), keepdims=True, dtype=np.float32)
+    return centred / np.maximum(np.linalg.norm(centred, axis=(1, 2), keepdims=True), 1e-6)
