@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from streamheal.train.degradation import uniform
-from streamheal.train.occluders import DRAWERS, MEAN68, TRANSPARENT, RealThings, draw
+from streamheal.train.occluders import DRAWERS, LOOSE, MEAN68, TRANSPARENT, RealThings, draw
 
 _FIT = (2, 4, 6, 8, 10, 12, 14, 28, 30, 36, 39, 42, 45)  # jaw, nose, eye corners: what an occluder hangs on
 
@@ -80,7 +80,7 @@ class Bank:
         points = landmarks[:, list(_FIT)].to(device).float()
         known = torch.cat([points, torch.ones_like(points[..., :1])], 2)  # (B, n, 3) face px → layer px
         solved = torch.linalg.lstsq(known, mean.expand(batch, -1, -1)).solution.mT
-        fits = torch.tensor([name not in ("rectangle", "irregular", "thing") for name in names], device=device)
+        fits = torch.tensor([name not in LOOSE for name in names], device=device)
         # a landmark network that failed must not fling the mask away: keep only plausible fits
         plain = (solved[:, :, :2] - torch.eye(2, device=device)).abs().amax((1, 2)) < 0.45
         use = (fits & plain & solved.isfinite().all(2).all(1)).view(-1, 1, 1)

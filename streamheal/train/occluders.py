@@ -245,23 +245,52 @@ def _drawn_hand(rng: np.random.Generator) -> np.ndarray:
 
 def thing(rng: np.random.Generator, things: RealThings) -> np.ndarray:
     """A telephone, cup, microphone, or something of no name, from the bottom or a side."""
-    alpha = np.zeros((SIDE, SIDE), np.uint8)
+    return _held(rng, things, None)
+
+
+def telephone(rng: np.random.Generator, things: RealThings) -> np.ndarray:
+    return _held(rng, things, _telephone)
+
+
+def cup(rng: np.random.Generator, things: RealThings) -> np.ndarray:
+    return _held(rng, things, _cup)
+
+
+def microphone(rng: np.random.Generator, things: RealThings) -> np.ndarray:
+    return _held(rng, things, _microphone)
+
+
+def _held(rng: np.random.Generator, things: RealThings, shape: Callable | None) -> np.ndarray:
+    """`shape` (drawn by lot if None) where hands hold things."""
     centre = np.array([rng.uniform(40, 216), rng.uniform(90, 240)])
-    shape, size = rng.integers(4), rng.uniform(24, 64)
-    if shape == 0:
-        box = cv2.boxPoints((tuple(centre), (size * 0.9, size * 1.7), float(rng.normal(0, 25))))
-        cv2.fillPoly(alpha, [box.astype(np.int32)], 255, cv2.LINE_AA)
-    elif shape == 1:
-        cv2.rectangle(alpha, _int(centre - [size * 0.6, size * 0.7]), _int([*centre, size * 0.6, size * 0.7]), 255, -1)
-        cv2.ellipse(alpha, _int(centre - [0, size * 0.7]), _int((size * 0.6, size * 0.2)), 0, 0, 360, 255, -1)
-    elif shape == 2:
-        cv2.circle(alpha, _int(centre), int(size * 0.5), 255, -1, cv2.LINE_AA)
-        cv2.line(alpha, _int(centre), _int((centre[0] + rng.normal(0, 60), 300)), 255, int(size * 0.45), cv2.LINE_AA)
-    else:
-        angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
-        radius = size * rng.uniform(0.6, 1.2, 9)
-        alpha = _polygon(centre + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None])
-    return _layer(_lit(rng, _surface(rng, things)), alpha)
+    lot, size = rng.integers(4), rng.uniform(24, 64)
+    shape = shape or (_telephone, _cup, _microphone, _no_name)[lot]
+    return _layer(_lit(rng, _surface(rng, things)), shape(rng, centre, size))
+
+
+def _telephone(rng: np.random.Generator, centre: np.ndarray, size: float) -> np.ndarray:
+    alpha = np.zeros((SIDE, SIDE), np.uint8)
+    box = cv2.boxPoints((tuple(centre), (size * 0.9, size * 1.7), float(rng.normal(0, 25))))
+    return cv2.fillPoly(alpha, [box.astype(np.int32)], 255, cv2.LINE_AA)
+
+
+def _cup(rng: np.random.Generator, centre: np.ndarray, size: float) -> np.ndarray:
+    alpha = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.rectangle(alpha, _int(centre - [size * 0.6, size * 0.7]), _int(centre + [size * 0.6, size * 0.7]), 255, -1)
+    return cv2.ellipse(alpha, _int(centre - [0, size * 0.7]), _int((size * 0.6, size * 0.2)), 0, 0, 360, 255, -1)
+
+
+def _microphone(rng: np.random.Generator, centre: np.ndarray, size: float) -> np.ndarray:
+    alpha = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.circle(alpha, _int(centre), int(size * 0.5), 255, -1, cv2.LINE_AA)
+    foot = _int((centre[0] + rng.normal(0, 60), 300))
+    return cv2.line(alpha, _int(centre), foot, 255, int(size * 0.45), cv2.LINE_AA)
+
+
+def _no_name(rng: np.random.Generator, centre: np.ndarray, size: float) -> np.ndarray:
+    angles = np.sort(rng.uniform(0, 2 * np.pi, 9))
+    radius = size * rng.uniform(0.6, 1.2, 9)
+    return _polygon(centre + np.stack([np.cos(angles), np.sin(angles)], 1) * radius[:, None])
 
 
 def rectangle(rng: np.random.Generator, things: RealThings) -> np.ndarray:
@@ -289,7 +318,11 @@ def irregular(rng: np.random.Generator, things: RealThings) -> np.ndarray:
 DRAWERS: dict[str, Callable[[np.random.Generator, RealThings], np.ndarray]] = {
     "medical": medical, "sunglasses": sunglasses, "eyeglasses": eyeglasses, "scarf": scarf, "hat": hat, "hand": hand,
     "thing": thing, "rectangle": rectangle, "irregular": irregular,
+    "telephone": telephone, "cup": cup, "microphone": microphone,
 }  # fmt: skip
+
+LOOSE = ("rectangle", "irregular", "thing", "telephone", "cup", "microphone")
+"""Kinds that hang on no landmark."""
 
 TRANSPARENT = ("eyeglasses",)
 """Kinds that are drawn without hiding the face."""
