@@ -121,7 +121,11 @@ def landmarks(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def identity(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """1 - cosine of embeddings of any length, mean over the batch (JDSR-GAN's identity loss; its paper has L2)."""
+    """1 - cosine of embeddings of any length, mean over the batch.
+
+    JDSR-GAN's identity loss, whose paper has L2: of embeddings of length 1 that is the same but for its slope. The
+    embedder's student learns its teacher's by it, too.
+    """
     return (1 - F.cosine_similarity(output.float(), target.float(), dim=1)).mean()
 
 
@@ -135,11 +139,6 @@ def visibility(logits: torch.Tensor, target: torch.Tensor, *, dice: float = 1.0)
     hidden, wanted = torch.sigmoid(-logits), 1 - target
     overlap = (2 * (hidden * wanted).sum((1, 2, 3)) + 1) / ((hidden + wanted).sum((1, 2, 3)) + 1)
     return entropy + dice * (1 - overlap).mean()
-
-
-def distillation(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """1 - cosine, mean over the batch. Both L2-normalised."""
-    return (1 - (student * teacher).sum(1)).mean()
 
 
 def contrast(

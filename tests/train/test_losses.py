@@ -27,11 +27,6 @@ def test_visibility_prefers_the_right_polarity():
     assert losses.visibility(logits, target) < 0.1 < losses.visibility(-logits, target)
 
 
-def test_distillation_is_one_minus_cosine():
-    student, teacher = torch.eye(2), torch.tensor([[1.0, 0.0], [math.sqrt(0.5), math.sqrt(0.5)]])
-    assert losses.distillation(student, teacher).item() == pytest.approx((0 + 1 - math.sqrt(0.5)) / 2)
-
-
 def test_contrast_by_hand_and_without_the_same_person():
     rows = torch.eye(3)
     expected = -math.log(math.exp(1 / 0.5) / (math.exp(1 / 0.5) + 2))

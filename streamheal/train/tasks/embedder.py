@@ -68,7 +68,7 @@ class EmbedderTask:
         same = (labels[:, None] == labels[None]) & (labels >= 0)
         return Losses(
             {
-                "distil": losses.distillation(student, teacher),
+                "distil": losses.identity(student, teacher),
                 "contrast": self.contrast_weight * losses.contrast(student, teacher, same),
                 "margin": self.margin_weight * losses.margin(student, self.extra.people, labels),
             }

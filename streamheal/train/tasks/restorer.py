@@ -42,7 +42,7 @@ class RestorerTask:
             with half(gen.device):
                 embedder = self.priors.embedder
                 own, wanted = embedder(hr.clamp(0, 1)), embedder(batch.pictures)
-            parts["identity"] = weights["identity"] * losses.distillation(own, wanted)
+            parts["identity"] = weights["identity"] * losses.identity(own, wanted)
         if weights["perceptual"]:
             with half(gen.device):
                 own, wanted = self.priors.phi(hr), self.priors.phi(batch.pictures)
