@@ -276,7 +276,8 @@ def _telephone(rng: np.random.Generator, centre: np.ndarray, size: float) -> np.
 
 def _cup(rng: np.random.Generator, centre: np.ndarray, size: float) -> np.ndarray:
     alpha = np.zeros((SIDE, SIDE), np.uint8)
-    cv2.rectangle(alpha, _int(centre - [size * 0.6, size * 0.7]), _int(centre + [size * 0.6, size * 0.7]), 255, -1)
+    half = size * np.array([0.6, 0.7])
+    cv2.rectangle(alpha, _int(centre - half), _int(centre + half), 255, -1)
     return cv2.ellipse(alpha, _int(centre - [0, size * 0.7]), _int((size * 0.6, size * 0.2)), 0, 0, 360, 255, -1)
 
 
