@@ -16,7 +16,8 @@ from streamheal.heal.networks.layers import resample
 
 LANDMARKS = 68
 INPUT_SIDE, MAP_SIDE = 128, 32
-_EMPTY = -5.0  # sigmoid(-5) = 0.7 %: the share of a 32×32 map that one Gaussian of σ = 1 fills
+EMPTY = -5.0
+"""Bias of an untrained map: sigmoid(-5) = 0.7 % is the share of a 32×32 map that one Gaussian of σ = 1 fills."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class FanLite(nn.Module):
         self.hourglass = Hourglass(config.depth, lambda: MultiScaleBlock(width, width))
         self.leave = nn.Sequential(MultiScaleBlock(width, width), nn.BatchNorm2d(width), nn.ReLU())
         self.maps = nn.Conv2d(width, LANDMARKS, 1)
-        nn.init.constant_(self.maps.bias, _EMPTY)
+        nn.init.constant_(self.maps.bias, EMPTY)
 
     def logits(self, pictures: torch.Tensor) -> torch.Tensor:
         """What `forward` takes the sigmoid of: a binary cross-entropy against drawn maps learns well from these."""

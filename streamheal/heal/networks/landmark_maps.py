@@ -2,6 +2,15 @@
 
 import torch
 
+GROUPS = {
+    "jaw": slice(0, 17),
+    "brows": slice(17, 27),
+    "nose": slice(27, 36),
+    "eyes": slice(36, 48),
+    "mouth": slice(48, 68),
+}
+"""The 68 landmarks (iBUG 300-W order) by part of the face; the picture's left comes first."""
+
 
 def draw(points: torch.Tensor, side: int, size: int, sigma: float = 1.0) -> torch.Tensor:
     """Points `(B, K, 2)` in a picture of `side` px → `(B, K, size, size)` in [0, 1], a Gaussian of `sigma` cells each.

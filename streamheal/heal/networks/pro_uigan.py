@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamheal.heal.networks.fan_lite import LANDMARKS, FanLite, FanLiteConfig
+from streamheal.heal.networks.fan_lite import EMPTY, LANDMARKS, FanLite, FanLiteConfig
 from streamheal.heal.networks.hourglass import Norm, normalise
 from streamheal.heal.networks.landmark_maps import draw
 from streamheal.heal.networks.layers import fill_hidden, resample, resample_map
@@ -91,6 +91,8 @@ class Step:
 
 class ProUigan(nn.Module):
     """RGB and visibility 16×16 → RGB 128×128, with the faces and landmark maps of every step."""
+
+    blind = False  # it needs to be told what is hidden
 
     def __init__(self, config: ProUiganConfig = ProUiganConfig()):
         super().__init__()
@@ -184,6 +186,7 @@ class UiBlock(nn.Module):
         self.attention = CrossModalAttention(width, stream, config.attention)
         self.face_head = nn.Conv2d(stream, 3, 3, padding=1)
         self.maps_head = nn.Conv2d(stream, landmarks, 3, padding=1)
+        nn.init.constant_(self.maps_head.bias, EMPTY)
         self.grow = Tum(2 * stream if config.bottleneck == "features" else 3 + landmarks, kernel, config)
         if config.ours:
             for layer in (self.face_head, self.grow.leave):  # the untrained block is its skip alone

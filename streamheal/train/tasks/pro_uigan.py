@@ -1,0 +1,149 @@
+"""Pro-UIGAN: the first block, then the second, then all three together, each against critics of its own."""
+
+from typing import get_args
+
+import torch
+from torch import nn
+
+from streamheal.errors import ConfigError
+from streamheal.heal.networks.landmark_maps import GROUPS
+from streamheal.heal.networks.layers import resample
+from streamheal.heal.networks.pro_uigan import BLOCK_LANDMARKS, ProUigan, Step
+from streamheal.train import adversarial, heatmaps, losses
+from streamheal.train.critics import ProUiGlobal, ProUiLocal
+from streamheal.train.degradation import uniform
+from streamheal.train.face_prior import LandmarkLoss, landmark_maps
+from streamheal.train.pairs import Pairs
+from streamheal.train.perceptual import POOLS
+from streamheal.train.task import Context, Losses, half, weights_of
+
+# The paper's weights; all losses are means, which it leaves open. A number at the end is the block's.
+WEIGHTS = {
+    "pixel": 4.0,  # L_mse has 1, over pictures in [-1, 1], which makes squares four times as large
+    "feature": 0.01,  # alpha
+    "heatmaps": 1.0,  # L_H
+    "style1": 10.0,
+    "style2": 10.0,
+    "style3": 1.0,
+    "adversarial": 0.01,  # psi
+    # Ours, and the authors' code: L_mse and L_feat also on the face that a block's attention sees, times this. Without
+    # them nothing says what that face should be.
+    "completed": 1.0,
+}
+FEATURE = "relu3_2"  # the paper's layer, there of VGG-19; up to it both are built alike
+BLOCKS = ("block1", "block2", "block3")
+
+
+class ProUiganTask:
+    """A stage lowers the losses of the blocks that it trains: the paper's L_net1 to L_net3, L_G where it trains all."""
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        shares: dict[str, float] | None = None,  # of protocols; the paper's own alone by default
+        group: int = 8,
+        imperfect: float = 0.4,
+        # Ours: how often a group of landmarks (jaw, brows, …) of a face is drawn where it truly is, in place of the
+        # landmark network's guess. That one reads what the face already shows, so its maps alone hardly teach a block
+        # to obey them, which is what editing asks.
+        true_priors: float = 0.3,
+        # VGG-16 at 128 px costs ten times the slim network. A share of each batch gives the same gradient with more
+        # noise.
+        perceptual_share: float = 1.0,
+        # The paper squares the error. From a sigmoid near 0, as nearly all of a map is, that gives next to no gradient.
+        landmark_loss: LandmarkLoss = "squared",
+        critic_width: int = 64,
+        weights: dict[str, float] | None = None,
+    ):
+        if landmark_loss not in get_args(LandmarkLoss):
+            raise ConfigError(
+                f"options: landmark_loss: {landmark_loss!r}; allowed: {', '.join(get_args(LandmarkLoss))}"
+            )
+        if not 0 < perceptual_share <= 1:
+            raise ConfigError(f"options: perceptual_share: {perceptual_share}; above 0 and at most 1")
+        if not 0 <= true_priors <= 1:
+            raise ConfigError(f"options: true_priors: {true_priors}; it must be from 0 to 1")
+        own = {"pro-uigan-square": 1.0, "pro-uigan-irregular": 1.0}
+        self.pairs = Pairs(context.bank, shares or own, 16, group, imperfect)
+        self.look = self.pairs.look
+        self.priors, self.weights = context.priors, weights_of(WEIGHTS, weights)
+        self.true_priors, self.perceptual_share, self.landmark_loss = true_priors, perceptual_share, landmark_loss
+        self.extra, self.critics = nn.Module(), nn.Module()
+        if self.weights["adversarial"]:
+            self.critics.local1 = ProUiLocal(width=critic_width, pairs=2)
+            self.critics.local3 = ProUiLocal(width=critic_width)
+            self.critics.global3 = ProUiGlobal(width=critic_width)
+
+    def losses(self, network: ProUigan, batch, gen, stage):
+        lr, visible = self.pairs.draw(batch, gen)
+        learning = [i for i, block in enumerate(BLOCKS) if not stage.train or block in stage.train]
+        given = self._given(batch.landmarks, gen)
+        with half(gen.device):
+            steps = network.steps(lr, visible, batch.landmarks, given, blocks=max(learning) + 1)
+        parts = {}
+        for i in learning:
+            for name, part in self._block(i, steps[i], batch).items():
+                parts[name] = parts.get(name, 0.0) + part
+        if not (stage.adversarial and self.weights["adversarial"]):
+            return Losses(parts)
+        judged = [pair for i in learning for pair in self._judged(i, steps[i], batch.pictures)]
+        if not judged:
+            return Losses(parts)
+        parts["adversarial"] = self.weights["adversarial"] * sum(
+            adversarial.hinge_generator(self._score(critic, fake)) for critic, _, fake in judged
+        )
+        judged = [(critic, real, fake.detach()) for critic, real, fake in judged]
+        return Losses(parts, lambda: {f"critic {one[0]}": self._criticise(*one) for one in judged})
+
+    def _given(self, landmarks: torch.Tensor, gen: torch.Generator) -> torch.Tensor:
+        """(B, 68) bool: which landmarks' maps are drawn from the truth. Editing gives a group at a time, too."""
+        drawn = uniform((len(landmarks), len(GROUPS)), 0, 1, gen) < self.true_priors
+        given = torch.zeros(landmarks.shape[:2], dtype=torch.bool, device=landmarks.device)
+        for column, group in enumerate(GROUPS.values()):
+            given[:, group] = drawn[:, column, None]
+        return given
+
+    def _block(self, i: int, step: Step, batch) -> dict[str, torch.Tensor]:
+        """L_net of block i (0 to 2) without its critics."""
+        weights, side = self.weights, step.completed.shape[-1]
+        same, truth = resample(batch.pictures, side), resample(batch.pictures, 2 * side)
+        wanted = heatmaps.draw(batch.landmarks[:, BLOCK_LANDMARKS[i]], batch.pictures.shape[-1], side)
+        parts = {
+            "pixel": weights["pixel"] * losses.squared(step.face, truth),
+            "completed": weights["completed"] * weights["pixel"] * losses.squared(step.completed, same),
+            "heatmaps": weights["heatmaps"] * landmark_maps(step.heatmaps, wanted, self.landmark_loss),
+        }
+        style = weights[f"style{i + 1}"]
+        if not (style or weights["feature"]):
+            return parts
+        some = slice(max(1, round(self.perceptual_share * len(truth))))
+        layers = (*POOLS, FEATURE)
+        found, true = self._features(step.face[some], layers), self._features(truth[some], layers)
+        parts["style"] = style * losses.style(_only(found, POOLS), _only(true, POOLS))
+        parts["feature"] = losses.perceptual(_only(found, (FEATURE,)), _only(true, (FEATURE,)), power=2)
+        if weights["completed"]:
+            found, true = (self._features(face[some], (FEATURE,)) for face in (step.completed, same))
+            parts["feature"] = parts["feature"] + weights["completed"] * losses.perceptual(found, true, power=2)
+        parts["feature"] = weights["feature"] * parts["feature"]
+        return parts
+
+    def _judged(self, i: int, step: Step, pictures: torch.Tensor) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+        """(critic, real, fake) for each critic of block i: block 1 has a local one, block 2 none, block 3 both."""
+        critics = (("local1",), (), ("local3", "global3"))[i]
+        return [(critic, resample(pictures, step.face.shape[-1]), step.face) for critic in critics]
+
+    def _features(self, faces: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
+        with half(faces.device):
+            return self.priors.phi(faces, layers)
+
+    def _score(self, critic: str, faces: torch.Tensor) -> torch.Tensor:
+        with half(faces.device):
+            return self.critics.get_submodule(critic)(faces * 2 - 1)
+
+    def _criticise(self, critic: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        return adversarial.hinge_critic(self._score(critic, real), self._score(critic, fake))
+
+
+def _only(features: dict[str, torch.Tensor], layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    return {name: features[name] for name in layers}
