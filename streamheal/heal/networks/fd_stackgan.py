@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from streamheal.heal.networks.layers import SqueezeExcite, fill_hidden
+from streamheal.heal.networks.layers import SqueezeExcite, fill_hidden, settle
 from streamheal.heal.networks.lr_trunk import evidence
 from streamheal.heal.networks.restored import Restored, check_input
 
@@ -78,7 +78,7 @@ class FdStackGan(nn.Module):
         """As `forward`, with the coarse face; without `refine` no further than the first stage of training needs.
         Raises ValueError on another size."""
         check_input(lr, visible, self.lr_size)
-        residual = self.config.residual
+        residual, visible = self.config.residual, settle(visible)
         # who corrects a filling must see it; the paper's networks see the occluder
         picture = fill_hidden(lr, visible) if residual else lr
         entered = torch.cat([picture * 2 - 1, 1 - visible], 1)  # the paper's mask is 1 in the hole
@@ -97,7 +97,8 @@ class FdStackGan(nn.Module):
         drawn = self.steps(lr, visible).refined
         if not self.training:
             drawn = drawn.clamp(0, 1)
-        completed = lr * visible + drawn * (1 - visible)
+        kept = settle(visible)
+        completed = lr * kept + drawn * (1 - kept)
         return Restored(
             hr=completed if self.config.composite else drawn,
             lr_completed=completed,

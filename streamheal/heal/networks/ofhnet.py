@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from streamheal.heal.networks.layers import fill_hidden, resample
+from streamheal.heal.networks.layers import fill_hidden, resample, settle
 from streamheal.heal.networks.lr_trunk import HR_SIZE, evidence
 from streamheal.heal.networks.restored import Restored, check_input
 
@@ -75,6 +75,7 @@ class OfhNet(nn.Module):
         """As `forward`, with all that lies between; without `upsample` no further than the first stage of training
         needs. Raises ValueError on another size."""
         check_input(lr, visible, LR_SIZE)
+        visible = settle(visible)
         inpainted = self.inpainting(lr, visible)
         completed = lr * visible + inpainted * (1 - visible) if self.config.composite else inpainted
         return OfhSteps(inpainted, completed, self.upsampling(completed) if upsample else None)

@@ -119,6 +119,18 @@ class TestPictures:
         assert not torch.equal(steps.coarse, network.steps(other, visible).coarse)
 
 
+@torch.inference_mode()
+def test_an_occluders_soft_edge_does_not_colour_the_filling():
+    """A red thing on a grey face, its edge mixed from both as things in pictures are."""
+    visible = torch.ones(1, 1, 128, 128)
+    visible[..., 40:80, 40:80] = 0
+    visible = torch.nn.functional.avg_pool2d(visible, 5, 1, 2, count_include_pad=False)
+    red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    pictures = 0.5 * visible + red * (1 - visible)
+    coarse = built(stirred=False).steps(pictures, visible).coarse
+    assert (coarse - 0.5).abs()[..., 45:75, 45:75].max() < 0.2
+
+
 class TestParts:
     def test_base_takes_four_channels_and_refine_seven(self):
         network = built()
