@@ -19,6 +19,7 @@ class Stage:
     rate: float = 1.0  # times the recipe's learning rate
     rates: dict[str, float] = field(default_factory=dict)  # part → times that again
     adversarial: bool = False  # whether the critics take part
+    weights: dict[str, float] = field(default_factory=dict)  # of losses, in place of the task's; 0 saves its work too
 
 
 @dataclass(frozen=True, slots=True)

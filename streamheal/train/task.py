@@ -68,6 +68,7 @@ class Losses:
 
 
 class Task(Protocol):
+    weights: dict[str, float]  # of its losses; the trainer puts a stage's own in their place
     extra: nn.Module  # learns beside the network, with its optimiser
     critics: nn.Module  # learn against it, with their own; nn.Module() where there are none
 
@@ -80,7 +81,7 @@ class Task(Protocol):
 def weights_of(own: dict[str, float], said: dict[str, float] | None) -> dict[str, float]:
     """A task's loss weights with the recipe's in their place. Raises ConfigError on one that the task doesn't have."""
     if unknown := sorted(set(said or {}) - set(own)):
-        raise ConfigError(f"options: weights: no loss {', '.join(unknown)}; allowed: {', '.join(own)}")
+        raise ConfigError(f"weights: no loss {', '.join(unknown)}; allowed: {', '.join(own)}")
     return own | {name: float(weight) for name, weight in (said or {}).items()}
 
 

@@ -24,7 +24,7 @@ from streamheal.train.priors import Priors
 from streamheal.train.recipe import Recipe, Stage
 from streamheal.train.run_folder import Curves, StopSignals
 from streamheal.train.sheets import save_picture
-from streamheal.train.task import Batch, Context, Task
+from streamheal.train.task import Batch, Context, Task, weights_of
 
 
 def train(
@@ -81,6 +81,7 @@ def train(
     against = list(task.critics.parameters())
     critic_optimizer = torch.optim.AdamW(against, plan.critic_rate, betas=tuple(plan.critic_betas)) if against else None
 
+    own_weights = task.weights
     step, spent, seen, warm_from, number = 0, 0.0, 0, 0, -1
     checkpoint = out_dir / "checkpoint.pt"
     if resume and checkpoint.is_file():
@@ -96,6 +97,7 @@ def train(
             state[key] for key in ("step", "spent", "seen", "warm_from", "stage")
         )  # fmt: skip
         enter(plan.stages[number], network, recipe_path)
+        task.weights = weights_of(own_weights, plan.stages[number].weights)
     elif start_from:
         tensors, _ = weights.load(start_from)
         network.load_state_dict(tensors)
@@ -140,6 +142,7 @@ def train(
             if on != number:
                 number, warm_from = on, step
                 enter(plan.stages[number], network, recipe_path)
+                task.weights = weights_of(own_weights, plan.stages[number].weights)
             if now >= total or stop.set:
                 break
             stage = plan.stages[number]

@@ -204,6 +204,18 @@ def test_a_stage_of_a_part_that_is_not_there_names_the_parts(folder, tmp_path, s
         trainer.train(plan, folder, tmp_path / "out", minutes=1)
 
 
+def test_a_stage_may_weigh_losses_anew(folder, tmp_path, small_bank):
+    rows = []
+    for weights in ({}, {"pixel": 0.0}):
+        plan = write_recipe(tmp_path / "r.yaml", stages=[{"weights": weights}])
+        trainer.train(plan, folder, tmp_path / "out", minutes=0.005, resume=False, report=rows.append)
+    assert rows[0]["pixel"] > 0
+    assert rows[1]["pixel"] == 0
+    plan = write_recipe(tmp_path / "r.yaml", stages=[{"weights": {"pixels": 1}}])
+    with pytest.raises(ConfigError, match="no loss pixels; allowed: pixel, identity"):
+        trainer.train(plan, folder, tmp_path / "out", minutes=1, resume=False)
+
+
 def test_a_critic_learns_only_in_adversarial_stages(folder, tmp_path, small_bank):
     options = {"weights": {"adversarial": 0.01}}
     for adversarial in (False, True):

@@ -32,7 +32,7 @@ class EmbedderTask:
     ):
         faces = context.faces
         self.bank, self.group, self.clean, self.native = context.bank, group, clean, tuple(native)
-        self.contrast_weight, self.margin_weight = contrast_weight, margin_weight
+        self.weights = {"distil": 1.0, "contrast": contrast_weight, "margin": margin_weight}
         teacher = torch.from_numpy(faces.teacher)
         self.mean = teacher.mean(0)
         self.teacher = torch.nn.functional.normalize(teacher - self.mean, dim=1)
@@ -68,9 +68,9 @@ class EmbedderTask:
         same = (labels[:, None] == labels[None]) & (labels >= 0)
         return Losses(
             {
-                "distil": losses.identity(student, teacher),
-                "contrast": self.contrast_weight * losses.contrast(student, teacher, same),
-                "margin": self.margin_weight * losses.margin(student, self.extra.people, labels),
+                "distil": self.weights["distil"] * losses.identity(student, teacher),
+                "contrast": self.weights["contrast"] * losses.contrast(student, teacher, same),
+                "margin": self.weights["margin"] * losses.margin(student, self.extra.people, labels),
             }
         )
 

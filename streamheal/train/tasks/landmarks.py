@@ -28,6 +28,7 @@ class LandmarksTask:
     sigma: float = 1.0  # of a map's Gaussian, in cells
     extra: nn.Module = field(default_factory=nn.Module)
     critics: nn.Module = field(default_factory=nn.Module)
+    weights: dict[str, float] = field(default_factory=dict)
 
     def pair(self, batch: Batch, gen: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """`(B, 3, s, s)` and the true landmarks in it, `(B, 68, 2)` px."""

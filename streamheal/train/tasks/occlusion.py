@@ -24,6 +24,7 @@ class OcclusionTask:
     native: tuple[int, int] = (12, 48)
     extra: nn.Module = field(default_factory=nn.Module)
     critics: nn.Module = field(default_factory=nn.Module)
+    weights: dict[str, float] = field(default_factory=lambda: {"visibility": 1.0})
 
     def pair(self, batch: Batch, gen: torch.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         seen, target = [], []
@@ -42,7 +43,7 @@ class OcclusionTask:
         seen, target = self.pair(batch, gen, network.config.size)
         with half(gen.device):
             logits = network(seen)
-        return Losses({"visibility": losses.visibility(logits, target)})
+        return Losses({"visibility": self.weights["visibility"] * losses.visibility(logits, target)})
 
     def look(self, network, batch, gen):
         size = network.config.size

@@ -38,7 +38,7 @@ class ParsingTask:
         labels = parsing_labels.read(context.faces.shards, context.faces.size)
         self.rows = np.array(list(labels), np.int64)
         self.labels = torch.from_numpy(np.stack(list(labels.values()))) if labels else None
-        self.extra, self.critics = nn.Module(), nn.Module()
+        self.extra, self.critics, self.weights = nn.Module(), nn.Module(), {}
 
     def losses(self, network, batch, gen, stage):
         count = int(self.labelled * len(batch.pictures)) if self.labels is not None else 0
