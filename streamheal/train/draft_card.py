@@ -17,7 +17,7 @@ def write(
         "",
         f"- system: {plan.system} ({plan.variant}), {parameters / 1e6:.2f} M parameters",
         f"- weights: `{path.name}`, SHA-256 `{weights.check(path, None)}`",
-        f"- trained on: {', '.join(plan.shards)} (their licences pass on to the weights: research only, where they say)",
+        f"- trained on: {', '.join(plan.shards)} (their licences pass on to the weights)",
         f"- how far: {said['seen']} pictures in {said['minutes']} minutes, now in stage {said['stage']!r}",
         f"- to go on: `streamheal train {recipe_path.name} --data DIR --minutes N`, with the same --out",
         "",
