@@ -131,15 +131,25 @@ def train(
 
 @app.command()
 def evaluate(
-    name: Annotated[str, typer.Argument(help="A model in models/manifest.json, or a detector (centerface, yunet).")],
+    name: Annotated[
+        str, typer.Argument(help="A model in models/manifest.json, a system (fcsr-gan), or a detector of others.")
+    ],
     data: Data,
     out: Annotated[Path | None, typer.Option(help="Where the figures go; default: runs/evaluate-NAME.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd or cctv; default: all that fit it."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Judge this file (.safetensors), which doesn't ship yet.")
+    ] = None,
+    pictures: Annotated[int | None, typer.Option(min=2, help="Of each protocol, at most; default: 300.")] = None,
 ) -> None:
     """Judge a model on people that no training has seen; prints and writes the figures that its card shows."""
     from streamheal.train.command import evaluate as judge
 
     target = out or Path("runs") / f"evaluate-{name}"
-    typer.echo(judge(name, data, target))
+    typer.echo(judge(name, data, target, protocol=protocol, path=weights, pictures=pictures))
     typer.echo(f"written to {target}")
 
 

@@ -49,12 +49,34 @@ def train(
     return path
 
 
-def evaluate(name: str, data: Path, out: Path) -> str:
-    """Judge a shipped model, or one of the detectors that others made; returns Markdown, and writes it into `out`."""
-    if name in DETECTORS_OF_OTHERS or weights.find(name).kind == "detector":
+def evaluate(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    protocol: str | None = None,
+    path: Path | None = None,
+    pictures: int | None = None,
+) -> str:
+    """Judge a shipped model, all those of a system, or one of the detectors that others made; or, at `path`, weights
+    that don't ship. Returns Markdown, and writes it into `out`. `protocol`, `pictures`: as in `evaluate.evaluate`."""
+    files = [] if path or name in DETECTORS_OF_OTHERS else _shipped(name)
+    if name in DETECTORS_OF_OTHERS or any(file.kind == "detector" for file in files):
+        if protocol or pictures:
+            raise ConfigError(f"{name} is a detector; --protocol and --pictures are for restorers")
         from streamheal.train import detection_recall
 
         return markdown(detection_recall.evaluate(name, data, out))
     from streamheal.train import evaluate as judges
 
-    return markdown(judges.evaluate(name, data, out))
+    ask = {"protocol": protocol, "pictures": pictures or judges.PICTURES}
+    if path:
+        return markdown(judges.evaluate(name, data, out, path=path, **ask))
+    return "\n".join(markdown(judges.evaluate(file.name, data, out, **ask)) for file in files)
+
+
+def _shipped(name: str) -> list[weights.WeightFile]:
+    """The model called `name`, or all of the system called so. Raises WeightsError where there is neither."""
+    known = weights.manifest()
+    of_system = [] if name in known else [model for model, file in known.items() if file.system == name]
+    return [weights.find(model) for model in of_system or [name]]

@@ -11,11 +11,19 @@ import torch
 from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import judge_embedder, judge_occlusion, judge_restorer
+from streamheal.train import judge_embedder, judge_occlusion, judge_priors, judge_restorer
+from streamheal.train.judge_restorer import PICTURES
 from streamheal.train.report import Evaluation, markdown
 from streamheal.train.sheets import save_picture
+from streamheal.train.ship import KINDS
 
-JUDGES = {"restorer": judge_restorer.judge, "occlusion": judge_occlusion.judge, "embedder": judge_embedder.judge}
+JUDGES = {
+    "occlusion": judge_occlusion.judge,
+    "embedder": judge_embedder.judge,
+    "landmarks": judge_priors.judge_landmarks,
+    "parsing": judge_priors.judge_parsing,
+}
+"""Kind → judge; restorers have their own, which knows protocols."""
 
 
 def evaluate(
@@ -24,27 +32,41 @@ def evaluate(
     out_dir: Path,
     *,
     path: Path | None = None,
+    protocol: str | None = None,
+    pictures: int = PICTURES,
     cache: Path | None = None,
     threads: int | None = None,
 ) -> Evaluation:
     """Judge the shipped weights `model`, or those at `path` that are to become it. Fixed, seeded subsets of the test
-    shards: the same figures each time. Writes MODEL.json, MODEL.md, MODEL.png into `out_dir`.
+    shards: the same figures each time. Writes MODEL.json, MODEL.md, MODEL.png into `out_dir`; with a protocol,
+    MODEL-PROTOCOL.json and so on.
 
-    Raises WeightsError on weights that are not there or not whole, ConfigError where no judge is for their kind.
+    protocol: of a restorer, one of judge_restorer.GROUPS; all that fit it by default. pictures: of each, at most.
+
+    Raises WeightsError on weights that are not there or not whole, ConfigError where no judge is for their kind, or the
+    protocol is not one for them.
     """
     if threads:
         torch.set_num_threads(threads)
     file = path or weights.find(model).path
     network = networks.load(file)
-    kind = {"unet": "occlusion", "embedder": "embedder"}.get(weights.load(file)[1]["system"], "restorer")
-    if kind not in JUDGES:
-        raise ConfigError(f"no judge for {kind}; there are: {', '.join(JUDGES)}")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    header = weights.load(file)[1]
+    system, cache = header["system"], cache or out_dir / "cache"
+    kind = KINDS.get(system)
+    if kind != "restorer" and kind not in JUDGES:
+        raise ConfigError(f"no judge for {system}; there are for restorers, {', '.join(JUDGES)}")
+    if kind != "restorer" and protocol:
+        raise ConfigError(f"{model} is no restorer ({kind}): leave the protocol out")
     with torch.inference_mode():
-        tables, settings, sheet = JUDGES[kind](network, data_dir, cache or out_dir / "cache")
-    training = weights.load(file)[1].get("training", {})
-    found = Evaluation(model, kind, weights.check(file, None), training, settings, tables)
-    (out_dir / f"{model}.json").write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
-    (out_dir / f"{model}.md").write_text(markdown(found))
-    save_picture(sheet, out_dir / f"{model}.png")
+        if kind == "restorer":
+            ask = {"protocol": protocol, "pictures": pictures}
+            tables, settings, sheet = judge_restorer.judge(system, network, data_dir, cache, **ask)
+        else:
+            tables, settings, sheet = JUDGES[kind](network, data_dir, cache)
+    found = Evaluation(model, kind, weights.check(file, None), header.get("training", {}), settings, tables)
+    name = f"{model}-{protocol}" if protocol else model
+    out_dir.mkdir(parents=True, exist_ok=True)
+    (out_dir / f"{name}.json").write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
+    (out_dir / f"{name}.md").write_text(markdown(found))
+    save_picture(sheet, out_dir / f"{name}.png")
     return found

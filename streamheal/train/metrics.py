@@ -101,9 +101,12 @@ def threshold_at_far(scores: np.ndarray, same: np.ndarray, far: float) -> float:
 
 
 def ranked(scores: np.ndarray, owner: np.ndarray, rank: int = 1) -> np.ndarray:
-    """Per probe: is its own among the best `rank`? `scores` (probes, gallery); `owner` (probes,): column of the own."""
+    """Per probe: is its own among the best `rank`? `scores` (probes, gallery); `owner` (probes,): column of the own.
+
+    A tie counts against it: a probe that looks like everybody is not recognised.
+    """
     own = scores[np.arange(len(owner)), owner]
-    return (scores > own[:, None]).sum(1) < rank
+    return (scores >= own[:, None]).sum(1) <= rank
 
 
 def rank1_among(scores: np.ndarray, owner: np.ndarray, people: int) -> np.ndarray:

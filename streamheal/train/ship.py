@@ -4,9 +4,19 @@ import shutil
 from pathlib import Path
 
 from streamheal import weights
+from streamheal.heal.networks import RESTORERS
 from streamheal.train.report import Evaluation, markdown, put_into_card
 
-KINDS = {"lr-trunk": "restorer", "unet": "occlusion", "embedder": "embedder"}
+KINDS = {
+    **dict.fromkeys(RESTORERS, "restorer"),
+    "unet": "occlusion",
+    "embedder": "embedder",
+    "fan-lite": "landmarks",
+    "landmark-regressor": "landmarks",
+    "face-parser": "parsing",
+    "ultralytics": "detector",
+}
+"""What the network of each system is for."""
 
 
 def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) -> Path:
@@ -16,7 +26,7 @@ def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) 
     """
     target = models / f"{model}.safetensors"
     part = target.with_suffix(".part")
-    shutil.copyfile(path, part)         # first, as a training that still runs may renew `path` at any time
+    shutil.copyfile(path, part)  # first, as a training that still runs may renew `path` at any time
     sha256 = weights.check(part, None)
     if found and found.sha256 != sha256:
         part.unlink()

@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
+from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import data, evaluate, judge_embedder, judge_occlusion, judge_restorer, people, report, ship
 from streamheal.train.bank import Bank
-from tests.heal.networks.test_networks import build
+from streamheal.train.measures import Judges
+from tests.heal.networks.test_networks import SMALL, build
 from tests.train.faces import write_data, write_shard
 
 
@@ -30,12 +32,13 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(people, "LABELS", tmp_path)
     monkeypatch.setattr(judge_occlusion, "LABELS", tmp_path)
     monkeypatch.setattr(judge_restorer, "_segmenter", lambda: build("unet"))
+    monkeypatch.setattr(judge_restorer.Judges, "at_hand", lambda _: Judges())
 
 
-def judged(system: str, folder, out):
+def judged(system: str, folder, out, **ask):
     out.mkdir(exist_ok=True)
     networks.save(out / "w.safetensors", system, build(system), {"minutes": 1})
-    return evaluate.evaluate("tiny", folder, out, path=out / "w.safetensors", threads=1)
+    return evaluate.evaluate("tiny", folder, out, path=out / "w.safetensors", threads=1, **ask)
 
 
 def titles(found: report.Evaluation) -> list[str]:
@@ -43,13 +46,66 @@ def titles(found: report.Evaluation) -> list[str]:
 
 
 def test_a_restorer_stands_beside_bicubic_and_telea(folder, tmp_path):
-    found = judged("lr-trunk", folder, tmp_path / "out")
-    assert titles(found)[0] == "Pixels, 16 → 128 px"
-    names = [row[0] for row in found.tables[0].rows]
-    assert [name for name in names if name.startswith("cctv")] == [
+    found = judged("lr-trunk", folder, tmp_path / "out", protocol="cctv")
+    assert titles(found) == ["Pixels, 16 → 128 px", "cctv: pixels"]
+    assert [row[0] for row in found.tables[0].rows] == [
         "cctv, bicubic", "cctv, Telea + bicubic", "cctv, restored", "cctv, restored, found visibility",
     ]  # fmt: skip
-    assert judged("lr-trunk", folder, tmp_path / "again").tables == found.tables
+    assert judged("lr-trunk", folder, tmp_path / "again", protocol="cctv").tables == found.tables
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_file()) == [
+        "tiny-cctv.json", "tiny-cctv.md", "tiny-cctv.png", "w.safetensors",
+    ]  # fmt: skip
+
+
+def test_the_default_meets_every_protocol_but_the_one_that_shrinks_nothing_and_more(folder, tmp_path):
+    found = titles(judged("lr-trunk", folder, tmp_path / "out"))
+    assert [title for title in found if title.endswith(": pixels")] == [
+        f"{name}: pixels" for name in ("fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "cctv")
+    ]
+    assert found[1:4] == ["Pixels, faces128-test-cc0", "Pixels, faces128-test-ytf", "Larger crops"]
+    assert "ofhnet: beside the papers, ×8" in found
+
+
+@pytest.mark.parametrize(
+    ("system", "protocols", "variant"),
+    [
+        ("fcsr-gan", ["fcsr", "cctv"], "completion + bicubic"),
+        ("ofhnet", ["ofhnet", "cctv"], "inpainting + bicubic"),
+        ("pro-uigan", ["pro-uigan-square", "pro-uigan-irregular", "cctv"], "restored, landmark maps empty"),
+        ("jdsr-gan", ["jdsr", "cctv"], "denoising + bicubic"),
+        ("fd-stackgan", ["fd", "cctv"], "base network alone"),
+    ],
+)
+def test_each_system_meets_its_own_protocol_and_the_camera_beside_itself_without_a_part(
+    system, protocols, variant, folder, tmp_path
+):
+    found = judged(system, folder, tmp_path / "out")
+    assert [title for title in titles(found) if title.endswith(": pixels")] == [f"{name}: pixels" for name in protocols]
+    methods = [row[0] for row in found.tables[0].rows]
+    for protocol in protocols:
+        assert f"{protocol}, {variant}" in methods
+    blind = system == "jdsr-gan"
+    assert (f"{protocols[0]}: what it takes to be hidden" in titles(found)) == blind
+    assert ("cctv, restored, found visibility" in methods) != blind
+
+
+def test_a_protocol_that_is_not_there_or_does_not_fit_says_so(folder, tmp_path):
+    with pytest.raises(ConfigError, match="no protocol 'x'; allowed: fcsr, ofhnet, pro-uigan, jdsr, fd, cctv"):
+        judged("ofhnet", folder, tmp_path / "out", protocol="x")
+    with pytest.raises(ConfigError, match="needs a network of 128 px, not 16"):
+        judged("ofhnet", folder, tmp_path / "out", protocol="fd")
+    with pytest.raises(ConfigError, match="no restorer"):
+        judged("unet", folder, tmp_path / "out", protocol="cctv")
+
+
+def test_larger_faces_are_judged_on_tuning_pictures_and_say_so(folder, tmp_path):
+    write_shard(folder, "faces256-val", ["", ""], 7, size=256)
+    torch.manual_seed(0)
+    network = networks.build("fd-stackgan", SMALL["fd-stackgan"] | {"resolution": 256})
+    networks.save(tmp_path / "w.safetensors", "fd-stackgan", network)
+    found = evaluate.evaluate("tiny", folder, tmp_path / "out", path=tmp_path / "w.safetensors", protocol="fd")
+    assert "TUNING shard" in found.tables[0].note
+    assert "Identity (LFW)" not in titles(found)
 
 
 def test_a_segmenter_is_judged_by_kind_and_size(folder, tmp_path):

@@ -56,6 +56,7 @@ def test_a_probe_is_ranked_by_how_many_score_above_its_own():
     scores, owner = np.array([[0.9, 0.1, 0.2], [0.8, 0.3, 0.1], [0.8, 0.3, 0.1]]), np.array([0, 1, 2])
     assert list(metrics.ranked(scores, owner)) == [True, False, False]
     assert list(metrics.ranked(scores, owner, 2)) == [True, True, False]
+    assert list(metrics.ranked(np.zeros((3, 3)), owner)) == [False, False, False]
 
 
 def test_a_centred_interval_lies_round_its_figure():
