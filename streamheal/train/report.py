@@ -15,6 +15,7 @@ class Table:
     note: str
     columns: list[str]
     rows: list[list[Cell]]
+    folded: bool = False  # shown only when asked for, where Markdown is rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,17 @@ def markdown(found: Evaluation) -> str:
     ]
     lines += [f"- {key}: {value}" for key, value in found.settings.items()]
     for table in found.tables:
-        lines += ["", f"### {table.title}", ""]
-        if table.note:
-            lines += [table.note, ""]
-        lines += ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
-        lines += ["| " + " | ".join(show(cell) for cell in row) + " |" for row in table.rows]
+        lines += ["", *_lines(table)]
     return "\n".join(lines) + "\n"
+
+
+def _lines(table: Table) -> list[str]:
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(show(cell) for cell in row) + " |" for row in table.rows]
+    lines = [table.note, "", *lines] if table.note else lines
+    if table.folded:
+        return [f"<details><summary>{table.title}</summary>", "", *lines, "", "</details>"]
+    return [f"### {table.title}", "", *lines]
 
 
 def show(cell: Cell) -> str:

@@ -113,7 +113,7 @@ def sliced(trial: Trial) -> Table | None:
         rows.append([name, str(len(chosen)), cell(base[figures[0]][chosen]), *cells])
     columns = ["part", "pictures", f"{TELEA}: {figures[0]}", *(f"{RESTORED}: {name}" for name in figures)]
     note = f"Parts of fewer than {slices.FEWEST} pictures are left out."
-    return Table(f"{trial.protocol}: by part", note, columns, rows)
+    return Table(f"{trial.protocol}: by part", note, columns, rows, folded=True)
 
 
 def papers(trial: Trial) -> Table | None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from streamheal.heal.networks.restored import Restored
-from streamheal.train import measures, slices, trial, trial_tables
+from streamheal.train import measures, report, slices, trial, trial_tables
 from streamheal.train.bank import Bank
 from streamheal.train.measures import Judges, Truth
 from tests.train.faces import portraits
@@ -169,3 +169,12 @@ def test_a_tone_begins_at_its_angle():
         "skin: dark": 5, "skin: brown": 10, "skin: tan": 5, "skin: intermediate": 5, "skin: light": 5,
         "skin: very light": 5,
     }  # fmt: skip
+
+
+def test_slices_are_folded_in_markdown_and_stay_a_table(held):
+    found = report.Evaluation("m", "restorer", "0", {}, {}, trial_tables.tables(held))
+    lines = report.markdown(found).splitlines()
+    at = lines.index("<details><summary>ofhnet: by part</summary>")
+    assert lines[at + 1] == lines[at + 3] == ""  # Markdown inside HTML needs its empty lines
+    assert lines[at + 4].startswith("| part | pictures |")
+    assert "### ofhnet: pixels" in lines
