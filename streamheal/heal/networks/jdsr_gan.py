@@ -79,7 +79,8 @@ class NoiseEstimator(nn.Sequential):
             layers += [nn.Conv2d(inside, width, 3, padding=1), nn.ReLU(), SqueezeExcite(width, config.squeeze)]
         leave = nn.Conv2d(width, 3, 3, padding=1)
         if config.ours:
-            nn.init.constant_(leave.bias, -3.0)  # at first hardly anything is hidden
+            nn.init.zeros_(leave.weight)
+            nn.init.constant_(leave.bias, -1.5)  # 0.18: at first nothing is hidden enough to be filled
         super().__init__(*layers, leave, nn.Sigmoid() if config.ours else nn.ReLU())
 
 
