@@ -146,7 +146,9 @@ def train(
             if now >= total or stop.set:
                 break
             stage = plan.stages[number]
-            rate = plan.learning_rate * stage.rate * min(1.0, (step - warm_from + 1) / plan.warmup) * cosine(done)
+            # On a slow machine a stage may be shorter than its warm-up: a twentieth of it is enough.
+            warm = min(1.0, max((step - warm_from + 1) / plan.warmup, done * 20))
+            rate = plan.learning_rate * stage.rate * warm * cosine(done)
             for group in optimizer.param_groups:
                 group["lr"] = rate * stage.rates.get(group["part"], 1.0)
 
@@ -168,7 +170,8 @@ def train(
                     name: part.detach() for name, part in criticise(losses.critics, task, critic_optimizer).items()
                 }
             step, seen, seen_here = step + 1, seen + len(rows), seen_here + len(rows)
-            follow(ema, network, min(plan.ema, (1 + step) / (10 + step)))  # short memory first, or it keeps the start
+            of_stage = step - warm_from
+            follow(ema, network, min(plan.ema, (1 + of_stage) / (10 + of_stage)))  # short memory first, or it lags behind
 
             now = spent + time.monotonic() - began
             if time.monotonic() - ticked > 0.5:
