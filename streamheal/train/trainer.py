@@ -171,7 +171,7 @@ def train(
                 }
             step, seen, seen_here = step + 1, seen + len(rows), seen_here + len(rows)
             of_stage = step - warm_from
-            follow(ema, network, min(plan.ema, (1 + of_stage) / (10 + of_stage)))  # short memory first, or it lags behind
+            follow(ema, network, min(plan.ema, (1 + of_stage) / (10 + of_stage)))  # short memory at first, or it lags
 
             now = spent + time.monotonic() - began
             if time.monotonic() - ticked > 0.5:
