@@ -38,7 +38,3 @@ class IdentityJudge:
             out.append(self.network.get_tensor(self.output["index"])[: len(part)].copy())
         embeddings = np.concatenate(out)
         return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-
-
-def available(data_dir: Path) -> bool:
-    return (data_dir.resolve().parent / "weights" / FILE).is_file()

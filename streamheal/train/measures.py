@@ -19,7 +19,7 @@ from streamheal.train.judges import IdentityJudge
 from streamheal.train.lpips import LpipsJudge
 from streamheal.train.similarity import ssim_map
 
-AT_ONCE = 50  # pictures
+AT_ONCE = 20  # pictures
 PARTS = range(1, len(CLASSES))  # all of the parser's classes but the background
 
 
