@@ -1,6 +1,7 @@
 """streamheal: video surveillance that heals faces.
 
 faces = streamheal.restore(lr)                      # uint8 (N, s, s, 3) → (N, 128, 128, 3)
+made = streamheal.edit(face, move={"mouth": (0, 3)})  # a face with other landmarks than it has
 summary = streamheal.Pipeline.from_file("pipelines/demo.yaml").run()
 """
 
@@ -12,7 +13,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
-__all__ = ["Pipeline", "__version__", "restore"]
+__all__ = ["Pipeline", "__version__", "edit", "restore"]
 
 
 def __getattr__(name: str):
@@ -21,6 +22,10 @@ def __getattr__(name: str):
         from streamheal.heal.restorer import restore
 
         return restore
+    if name == "edit":
+        from streamheal.heal.editing import edit
+
+        return edit
     if name == "Pipeline":
         from streamheal.pipeline import Pipeline
 

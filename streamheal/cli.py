@@ -189,6 +189,42 @@ def check(folder: Annotated[Path, typer.Argument(help="A data folder with prepar
         raise typer.Exit(1)
 
 
+@app.command()
+def edit(
+    picture: Annotated[Path, typer.Argument(help="An aligned, square face of any size (faces/RUN/…-original.png).")],
+    move: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP=RIGHT,DOWN", help="Pixels: --move mouth=0,3.")
+    ] = None,
+    scale: Annotated[list[str] | None, typer.Option(metavar="GROUP=FACTOR", help="--scale eyes=1.2.")] = None,
+    open_: Annotated[
+        list[str] | None, typer.Option("--open", metavar="GROUP=PIXELS", help="Eyes or mouth: --open mouth=6.")
+    ] = None,
+    landmarks: Annotated[Path | None, typer.Option(help="JSON: begin with these 68, not with the face's own.")] = None,
+    visible: Annotated[Path | None, typer.Option(help="Grey picture, white = visible; default: found.")] = None,
+    system: Annotated[str, typer.Option(help="A restorer that is led by landmarks.")] = "pro-uigan",
+    out: Annotated[Path, typer.Option(help="PNG: seen, restored, edited; landmarks beside it as JSON.")] = Path(
+        "edited.png"
+    ),
+) -> None:
+    """Restore a face with other landmarks than it has. Groups: jaw, brows, nose, eyes, mouth; pixels of 128 a side."""
+    from streamheal.heal import editing, editing_input
+    from streamheal.publish import edited_face
+
+    face = editing_input.read_face(picture)
+    made = editing.edit(
+        face,
+        editing_input.read_visible(visible, len(face)) if visible else None,
+        landmarks=editing_input.read_landmarks(landmarks) if landmarks else None,
+        **editing_input.changes(move or (), scale or (), open_ or ()),
+        system=system,
+    )
+    beside = edited_face.write(
+        out, face, made.restored, made.edited,
+        landmarks=made.landmarks, edited_landmarks=made.edited_landmarks, model=made.model,
+    )  # fmt: skip
+    typer.echo(f"written to {out} and {beside}")
+
+
 def _shipped(file: Path) -> Path:
     """`file`, or the one of that name in the package, where the program was installed without its checkout."""
     packaged = Path(__file__).parent / "_pipelines" / file.name

@@ -115,6 +115,10 @@ class ModelUsed:
     sha256: str
 
 
+PARTLY_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""IPTC NewsCode of a picture that a network made a part of."""
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """How a healed face came to be: enough to make it again, and to mark it as partly made by a network."""
@@ -124,9 +128,7 @@ class Provenance:
     source_frames: tuple[int, ...]  # sequence numbers of the crops that were used
     restorer: str
     restorer_reason: str  # why this restorer, in words
-    digital_source_type: str = (  # IPTC NewsCodes
-        "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-    )
+    digital_source_type: str = PARTLY_MADE
     settings: dict[str, str] = field(default_factory=dict)
 
 

@@ -24,7 +24,7 @@ ALLOWED = {
     "pipeline": BASE | STAGES | {"runs", "pipeline_file"},
     "console": {"pipeline", "errors"},
     "doctor": BASE | {"faces"},
-    "cli": BASE | WHOLE | {"train"},
+    "cli": BASE | WHOLE | {"train", "heal", "publish"},
     "__init__": {"heal", "pipeline"},
 }
 

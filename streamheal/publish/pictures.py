@@ -5,6 +5,8 @@ IPTC digital source type in the PNG's XMP, which stays even where the label is o
 """
 
 import io
+from functools import cache
+from typing import Literal
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -20,6 +22,7 @@ _LETTERS = {
     "S": (".####", "#....", "#....", ".###.", "....#", "....#", "####."),
     "T": ("#####", "..#..", "..#..", "..#..", "..#..", "..#..", "..#.."),
     "O": (".###.", "#...#", "#...#", "#...#", "#...#", "#...#", ".###."),
+    "I": ("#####", "..#..", "..#..", "..#..", "..#..", "..#..", "#####"),
     "D": ("####.", "#...#", "#...#", "#...#", "#...#", "#...#", "####."),
 }
 _XMP = (
@@ -29,13 +32,11 @@ _XMP = (
 )
 
 
-def _label() -> np.ndarray:
-    rows = [".".join(_LETTERS[c][y] for c in "RESTORED") for y in range(7)]
+@cache
+def _label(word: str) -> np.ndarray:
+    rows = [".".join(_LETTERS[c][y] for c in word) for y in range(7)]
     ink = np.array([[pixel == "#" for pixel in row] for row in rows])
     return np.pad(ink, 2)
-
-
-_LABEL = _label()
 
 
 def png(image: np.ndarray, *, xmp: str | None = None) -> bytes:
@@ -71,12 +72,12 @@ def ungrey(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) / np.float32(255)
 
 
-def mark(image: np.ndarray) -> np.ndarray:
-    """A copy of a restored face `(H, W, 3)` that says RESTORED in its lower left corner."""
-    marked = image.copy()
-    height, width = _LABEL.shape
+def mark(image: np.ndarray, word: Literal["RESTORED", "EDITED"] = "RESTORED") -> np.ndarray:
+    """A copy of a face `(H, W, 3)` that says `word` in its lower left corner."""
+    marked, label = image.copy(), _label(word)
+    height, width = label.shape
     corner = marked[-height:, :width]  # smaller pictures show what fits
-    ink = _LABEL[-corner.shape[0] :, : corner.shape[1]]
+    ink = label[-corner.shape[0] :, : corner.shape[1]]
     corner[:] = np.where(ink[..., None], 255, corner // 4)
     return marked
 
@@ -86,4 +87,9 @@ def restored_png(face: HealedFace) -> bytes | None:
     if face.restored is None:
         return None
     shown = mark(face.restored) if face.marked else face.restored
-    return png(shown, xmp=_XMP.format(face.provenance.digital_source_type))
+    return png(shown, xmp=source_xmp(face.provenance.digital_source_type))
+
+
+def source_xmp(digital_source_type: str) -> str:
+    """XMP that says how a picture came to be, for machines."""
+    return _XMP.format(digital_source_type)
