@@ -4,11 +4,13 @@ import csv
 import hashlib
 import json
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from streamheal.cli import app
@@ -289,3 +291,26 @@ def test_the_same_photograph_in_another_light_is_another_photograph():
     assert near.doubles(close, thumbs, 0.37) == {}
     assert near.doubles(close, thumbs[[0, 0]], 0.37) == {1: 0}
     assert near.doubles(close, np.array([thumbs[0], thumbs[0][:, ::-1]]), 0.37) == {1: 0}
+
+
+SHARED = Path(__file__).parents[4] / "shared"
+
+
+@pytest.mark.skipif(not (SHARED / "data/faces128-test-cc0.zip").is_file(), reason="the shards are not here")
+def test_real_portraits_stay_where_another_detector_aligned_them(tmp_path):
+    shard = SHARED / "data/faces128-test-cc0.zip"
+    with zipfile.ZipFile(shard) as archive:
+        names = [row["name"] for row in data.read_index(shard) if float(row["interocular"]) > 30][:12]
+        for name in names:
+            archive.extract(name, tmp_path / "photographs")
+    manifest = prepare.prepare(tmp_path / "photographs", tmp_path / "out", split_by="1/0/0")
+    assert manifest["counts"] == {"photographs": 12, "packed": 12, "rejected": {}}
+    (packed,) = (tmp_path / "out").glob("*.zip")
+    alike = []
+    with zipfile.ZipFile(packed) as archive:
+        for row in data.read_index(packed):
+            with Image.open(tmp_path / "photographs" / row["file"]) as before, archive.open(row["name"]) as after:
+                thumbs = [near.thumb(np.asarray(picture.convert("RGB"))) for picture in (before, Image.open(after))]
+            alike.append(np.corrcoef(thumbs[0].ravel(), thumbs[1].ravel())[0, 1])
+            assert float(row["interocular"]) == pytest.approx(35.2, rel=0.25)  # the mean face of the template
+    assert np.mean(alike) > 0.85  # a shift by 2 px costs 0.05
