@@ -12,7 +12,8 @@ from streamheal.heal.networks.hourglass import Hourglass, Norm, normalise
 from streamheal.heal.networks.layers import ResidualBlock
 
 SIZE = 128
-MAP_SIZE = 64
+EMPTY = -6.5
+"""sigmoid(-6.5) = 0.15 %: the share of a 64×64 map that one Gaussian of σ = 1 fills, and what maps start with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,9 @@ class FsrNetConfig:
     """Defaults: slim. `PAPER` in this file is the published width."""
 
     # Nearly all of the paper's 40.7 GMAC are 64 channels at 128 px and 256 at 64 px; no CPU trains that in minutes.
-    # These widths take 2.9 GMAC and 0.8 M parameters.
-    channels: int = 24  # of the layers at 128 px: coarse face and decoder
-    encoder_channels: int = 48  # at 64 px
+    # These widths take 1.6 GMAC and 0.6 M parameters.
+    channels: int = 16  # of the layers at 128 px: coarse face and decoder
+    encoder_channels: int = 32  # at 64 px
     planes: int = 32  # bottleneck width of the hourglasses; the prior's features have twice as many
     coarse_blocks: int = 3  # residual blocks, here and below
     encoder_blocks: int = 6
@@ -37,6 +38,9 @@ class FsrNetConfig:
     # Batches of a short training on a CPU are small and mix protocols: their statistics are not those of use. SR
     # networks lose nothing without (EDSR, 2017).
     norm: Norm = "none"
+    # Ours: the decoder reads the features that the maps are made of too. The hourglasses alone see the whole face, and
+    # while the maps are still empty nothing of it would reach the decoder.
+    prior_features: bool = True
     # Ours: both faces are what is added to the upsampled input, and the layers that add start at zero, so that minutes
     # of training go into detail and none into the identity.
     residual: bool = True
@@ -44,7 +48,7 @@ class FsrNetConfig:
 
 PAPER: dict = {
     "channels": 64, "encoder_channels": 64, "planes": 128, "encoder_blocks": 12, "prior_blocks": 3, "bottlenecks": 4,
-    "landmarks": 81, "norm": "batch", "residual": False,
+    "landmarks": 81, "norm": "batch", "prior_features": False, "residual": False,
 }  # fmt: skip
 """27.5 M parameters, 40.7 GMAC a face."""
 
@@ -64,7 +68,7 @@ def residual_blocks(width: int, count: int, squeeze: int | None) -> nn.Sequentia
 
 
 class Prior(nn.Module):
-    """The face's geometry: `(B, 3, 128, 128)` → landmark maps (logits) and parsing logits, both at 64 px."""
+    """The face's geometry: `(B, 3, 128, 128)` → landmark maps and parsing, both logits, and features; at 64 px."""
 
     def __init__(self, config: FsrNetConfig):
         super().__init__()
@@ -82,11 +86,12 @@ class Prior(nn.Module):
             *(nn.Conv2d(width, planes, 1), normalise(config.norm, planes), nn.ReLU()),
         )
         self.landmarks = nn.Conv2d(planes, config.landmarks, 1)
+        nn.init.constant_(self.landmarks.bias, EMPTY)
         self.parsing = nn.Conv2d(planes, config.parsing, 1)
 
-    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         features = self.hourglasses(self.enter(faces))
-        return self.landmarks(features), self.parsing(features)
+        return self.landmarks(features), self.parsing(features), features
 
 
 class FsrNet(nn.Module):
@@ -107,8 +112,9 @@ class FsrNet(nn.Module):
             nn.Conv2d(deep, deep, 3, padding=1),
         )
         self.prior = Prior(config)
+        read = deep + config.landmarks + config.parsing + (config.planes if config.prior_features else 0)
         self.decoder = nn.Sequential(
-            nn.Conv2d(deep + config.landmarks + config.parsing, wide, 3, padding=1),
+            nn.Conv2d(read, wide, 3, padding=1),
             *(nn.Upsample(scale_factor=2.0, mode="nearest"), normalise(config.norm, wide), nn.ReLU()),
             residual_blocks(wide, config.decoder_blocks, config.squeeze),
             nn.Conv2d(wide, 3, 3, padding=1),
@@ -126,9 +132,10 @@ class FsrNet(nn.Module):
         if self.config.residual:
             coarse = faces + coarse
         seen = coarse * 2 - 1
-        landmarks, parsing = self.prior(seen)
-        heatmaps = torch.sigmoid(landmarks)
-        hr = self.decoder(torch.cat([self.encoder(seen), heatmaps, parsing], 1))
+        landmarks, parsing, features = self.prior(seen)
+        heatmaps = torch.sigmoid(landmarks.float())  # half precision has no share as small as that
+        read = [self.encoder(seen), heatmaps, parsing]
+        hr = self.decoder(torch.cat([*read, features] if self.config.prior_features else read, 1))
         if self.config.residual:
             hr = coarse + hr
         return FsrFaces(coarse=coarse, hr=hr, heatmaps=heatmaps, parsing=parsing)

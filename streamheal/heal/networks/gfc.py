@@ -67,6 +67,8 @@ class Gfc(nn.Module):
         starts = [ends[-1], *(widths[-1] for widths in config.decoder)]
         self.decode = nn.ModuleList(convolutions(a, widths) for a, widths in zip(starts, config.decoder, strict=False))
         self.leave = nn.Conv2d(starts[-1], 3, 3, padding=1)
+        for layer in (self.middle[0], self.middle[2]):
+            nn.init.kaiming_normal_(layer.weight)  # as the convolutions
         if config.residual:
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)

@@ -3,13 +3,28 @@
 from streamheal.errors import ConfigError
 from streamheal.train.task import Context, Task
 from streamheal.train.tasks.embedder import EmbedderTask
+from streamheal.train.tasks.fcsr_gan import FcsrGanTask
+from streamheal.train.tasks.fd_stackgan import FdStackGanTask
+from streamheal.train.tasks.jdsr_gan import JdsrGanTask
+from streamheal.train.tasks.landmarks import LandmarkMapsTask, LandmarkPointsTask
 from streamheal.train.tasks.occlusion import OcclusionTask
+from streamheal.train.tasks.ofhnet import OfhNetTask
+from streamheal.train.tasks.parsing import ParsingTask
+from streamheal.train.tasks.pro_uigan import ProUiganTask
 from streamheal.train.tasks.restorer import RestorerTask
 
 TASKS: dict[str, type[Task]] = {
     "restorer": RestorerTask,
     "occlusion": OcclusionTask,
     "embedder": EmbedderTask,
+    "landmark-maps": LandmarkMapsTask,
+    "landmark-points": LandmarkPointsTask,
+    "parsing": ParsingTask,
+    "fcsr-gan": FcsrGanTask,
+    "ofhnet": OfhNetTask,
+    "jdsr-gan": JdsrGanTask,
+    "fd-stackgan": FdStackGanTask,
+    "pro-uigan": ProUiganTask,
 }
 
 
