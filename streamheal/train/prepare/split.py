@@ -44,12 +44,11 @@ def by_share(
     roles = dict.fromkeys(order, "train")
     free = list(order)
     for place in range(len(kept) - 1, 0, -1):  # test, val; what they leave trains
-        room, taken = wanted[kept[place]] * len(people), 0
-        for person in list(free):
-            enough = len(free) > place  # one person at least for each role that comes after
-            if enough and (not taken or taken + len(members[person]) <= room):
-                roles[person], taken = kept[place], taken + len(members[person])
-                free.remove(person)
+        room, taken, spare = wanted[kept[place]] * len(people), 0, len(free) - place  # each role after gets somebody
+        for person in free:
+            if spare and (not taken or taken + len(members[person]) <= room):
+                roles[person], taken, spare = kept[place], taken + len(members[person]), spare - 1
+        free = [person for person in free if roles[person] == "train"]
     return _apart([roles[person] for person in people], identities, embeddings, alike)
 
 

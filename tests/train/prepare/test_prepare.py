@@ -13,12 +13,15 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from streamheal import weights
 from streamheal.cli import app
 from streamheal.errors import ConfigError
+from streamheal.faces import alignment
 from streamheal.records import ModelUsed
 from streamheal.train import data, prepare
 from streamheal.train.occluders import MEAN68
 from streamheal.train.prepare import measure, near
+from streamheal.train.prepare.align import five_of
 from streamheal.train.prepare.check import problems
 from tests.train.prepare import folders
 
@@ -36,9 +39,11 @@ LANDMARKS = measure.Landmarks(ModelUsed("landmarks", "mean-face", "0" * 64), mea
 
 @pytest.fixture(scope="module", autouse=True)
 def landmarks():
+    """The mean face in place of the shipped network, which tests may ask for by this fixture."""
+    shipped = measure.landmarks
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "landmarks", lambda: LANDMARKS)
-        yield
+        yield shipped
 
 
 @pytest.fixture(scope="module")
@@ -283,6 +288,16 @@ def test_the_commands_say_what_came_of_it(tmp_path):
     (out / "faces128-lfw-val.zip").unlink()
     answer = CliRunner().invoke(app, ["data", "check", str(out)])
     assert (answer.exit_code, answer.output) == (1, "faces128-lfw: faces128-lfw-val.zip is missing\n")
+
+
+@pytest.mark.skipif("fan-lite" not in weights.manifest(), reason="fan-lite doesn't ship yet")
+def test_the_shipped_network_finds_the_landmarks(landmarks):
+    picture, five = folders.lit(0)
+    crop = alignment.resample(alignment.cut(picture, five, max_side=256).image, 256)
+    network = landmarks()
+    found = np.concatenate([network([crop]), network([alignment.resample(crop, 128)])])  # in px of 128 both times
+    assert np.linalg.norm(five_of(found) + 0.5 - alignment.TEMPLATE, axis=2).mean() < 5
+    assert np.abs(found[0] - found[1]).mean() < 1
 
 
 def test_the_same_photograph_in_another_light_is_another_photograph():
