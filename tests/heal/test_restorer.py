@@ -9,6 +9,7 @@ from skimage import data as pictures
 import streamheal
 from streamheal import pipeline_file
 from streamheal.errors import ConfigError
+from streamheal.heal import networks
 from streamheal.heal.healer import Healer, face_oval
 from streamheal.heal.restorer import Restorer
 from streamheal.records import FaceCrop, HealJob, ModelUsed, Quality
@@ -39,6 +40,35 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def test_any_side_gives_128_px(portrait, side):
     out = streamheal.restore(shrunk(portrait, side)[None].repeat(2, 0))
     assert out.shape == (2, 128, 128, 3) and out.dtype == np.uint8
+
+
+@pytest.mark.parametrize("system", networks.RESTORERS)
+def test_every_system_takes_crops_of_any_size(portrait, system):
+    for side in (12, 20, 64):
+        out = streamheal.restore(shrunk(portrait, side)[None], np.ones((1, side, side)), system=system)
+        assert out.shape == (1, 128, 128, 3)
+        assert psnr(out[0], portrait) > 17, "it is still this face"
+
+
+def test_a_crop_goes_to_the_network_of_the_nearest_size(portrait):
+    for system in ("fcsr-gan", "jdsr-gan"):
+        sides = (12, 21, 24, 60)
+        made = Restorer(system).restore([shrunk(portrait, s) for s in sides], [np.ones((s, s)) for s in sides])
+        assert [model.name for model in made.models] == [f"{system}-{size}" for size in (16, 16, 32, 32)]
+
+
+def test_a_blind_system_does_not_look_at_the_visibility(portrait):
+    tiny = shrunk(portrait, 16)[None]
+    told = [streamheal.restore(tiny, np.full((1, 16, 16), share), system="jdsr-gan") for share in (0.0, 1.0)]
+    assert np.array_equal(*told)
+    assert np.array_equal(told[0], streamheal.restore(tiny, system="jdsr-gan"))
+
+
+def test_256_px_are_made_where_they_are_asked_for(portrait):
+    made = streamheal.restore(portrait[None], np.ones((1, 128, 128)), system="fd-stackgan", size=256)
+    assert made.shape == (1, 256, 256, 3)
+    with pytest.raises(ConfigError, match="'ofhnet' makes faces of 128 px, not of 256"):
+        streamheal.restore(portrait[None], system="ofhnet", size=256)
 
 
 def test_restoring_beats_bicubic_on_a_tiny_face(portrait):
