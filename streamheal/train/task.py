@@ -86,5 +86,10 @@ def weights_of(own: dict[str, float], said: dict[str, float] | None) -> dict[str
 
 
 def half(device: torch.device) -> torch.autocast:
-    """bf16 for the networks alone; degradation and losses stay in fp32."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16)
+    """bf16 on a GPU for the networks alone; degradation and losses stay in fp32.
+
+    A CPU stays in fp32: there bf16's casts and norms cost more than its products save (on one thread of a CPU that has
+    avx512_bf16, fp32 was 1.2 to 1.4 times as fast for every restorer: benchmarks/precision.py).
+    """
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu")
