@@ -22,12 +22,15 @@ class FsrNetConfig:
 
     # Nearly all of the paper's 40.7 GMAC are 64 channels at 128 px and 256 at 64 px; no CPU trains that in minutes.
     # These widths take 1.6 GMAC and 0.6 M parameters.
-    channels: int = 16  # of the layers at 128 px: coarse face and decoder
+    channels: int = 32  # of the coarse face's layers and the decoder's
+    # Ours: they work at 128 / fold px, fold² pixels beside each other as channels (PixelShuffle and its inverse): layers
+    # see twice as far for the same work, and a CPU moves half as much memory.
+    fold: int = 2
     encoder_channels: int = 32  # at 64 px
     planes: int = 32  # bottleneck width of the hourglasses; the prior's features have twice as many
-    coarse_blocks: int = 3  # residual blocks, here and below
-    encoder_blocks: int = 6
-    prior_blocks: int = 1
+    coarse_blocks: int = 2  # residual blocks, here and below
+    encoder_blocks: int = 3
+    prior_blocks: int = 0
     decoder_blocks: int = 3
     hourglasses: int = 2
     depth: int = 4  # halvings in each hourglass
@@ -45,9 +48,13 @@ class FsrNetConfig:
     # of training go into detail and none into the identity.
     residual: bool = True
 
+    def __post_init__(self):
+        if self.fold not in (1, 2):
+            raise ValueError(f"fold {self.fold}; allowed: 1, 2 (the maps that the decoder reads are half as large)")
+
 
 PAPER: dict = {
-    "channels": 64, "encoder_channels": 64, "planes": 128, "encoder_blocks": 12, "prior_blocks": 3, "bottlenecks": 4,
+    "channels": 64, "fold": 1, "encoder_channels": 64, "planes": 128, "coarse_blocks": 3, "encoder_blocks": 12, "prior_blocks": 3, "bottlenecks": 4,
     "landmarks": 81, "norm": "batch", "prior_features": False, "residual": False,
 }  # fmt: skip
 """27.5 M parameters, 40.7 GMAC a face."""
@@ -100,11 +107,13 @@ class FsrNet(nn.Module):
     def __init__(self, config: FsrNetConfig = FsrNetConfig()):
         super().__init__()
         self.config = config
-        wide, deep = config.channels, config.encoder_channels
+        wide, deep, fold = config.channels, config.encoder_channels, config.fold
+        folded = 3 * fold**2
         self.coarse = nn.Sequential(
-            *(nn.Conv2d(3, wide, 3, padding=1), normalise(config.norm, wide), nn.ReLU()),
+            nn.PixelUnshuffle(fold),
+            *(nn.Conv2d(folded, wide, 3, padding=1), normalise(config.norm, wide), nn.ReLU()),
             residual_blocks(wide, config.coarse_blocks, config.squeeze),
-            nn.Conv2d(wide, 3, 3, padding=1),
+            *(nn.Conv2d(wide, folded, 3, padding=1), nn.PixelShuffle(fold)),
         )
         self.encoder = nn.Sequential(
             *(nn.Conv2d(3, deep, 3, 2, 1), normalise(config.norm, deep), nn.ReLU()),
@@ -115,12 +124,12 @@ class FsrNet(nn.Module):
         read = deep + config.landmarks + config.parsing + (config.planes if config.prior_features else 0)
         self.decoder = nn.Sequential(
             nn.Conv2d(read, wide, 3, padding=1),
-            *(nn.Upsample(scale_factor=2.0, mode="nearest"), normalise(config.norm, wide), nn.ReLU()),
+            *(nn.Upsample(scale_factor=2.0 / fold, mode="nearest"), normalise(config.norm, wide), nn.ReLU()),
             residual_blocks(wide, config.decoder_blocks, config.squeeze),
-            nn.Conv2d(wide, 3, 3, padding=1),
+            *(nn.Conv2d(wide, folded, 3, padding=1), nn.PixelShuffle(fold)),
         )
         if config.residual:
-            for leave in (self.coarse[-1], self.decoder[-1]):
+            for leave in (self.coarse[-2], self.decoder[-2]):
                 nn.init.zeros_(leave.weight)
                 nn.init.zeros_(leave.bias)
 
