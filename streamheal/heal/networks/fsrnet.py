@@ -21,10 +21,10 @@ class FsrNetConfig:
     """Defaults: slim. `PAPER` in this file is the published width."""
 
     # Nearly all of the paper's 40.7 GMAC are 64 channels at 128 px and 256 at 64 px; no CPU trains that in minutes.
-    # These widths take 1.6 GMAC and 0.6 M parameters.
+    # These widths take 1.1 GMAC and 0.6 M parameters.
     channels: int = 32  # of the coarse face's layers and the decoder's
-    # Ours: they work at 128 / fold px, fold² pixels beside each other as channels (PixelShuffle and its inverse): layers
-    # see twice as far for the same work, and a CPU moves half as much memory.
+    # Ours: they work at 128 / fold px, fold² pixels beside each other as channels (PixelShuffle and its inverse):
+    # layers see twice as far for the same work, and a CPU moves half as much memory.
     fold: int = 2
     encoder_channels: int = 32  # at 64 px
     planes: int = 32  # bottleneck width of the hourglasses; the prior's features have twice as many
@@ -54,7 +54,8 @@ class FsrNetConfig:
 
 
 PAPER: dict = {
-    "channels": 64, "fold": 1, "encoder_channels": 64, "planes": 128, "coarse_blocks": 3, "encoder_blocks": 12, "prior_blocks": 3, "bottlenecks": 4,
+    "channels": 64, "fold": 1, "encoder_channels": 64, "planes": 128,
+    "coarse_blocks": 3, "encoder_blocks": 12, "prior_blocks": 3, "bottlenecks": 4,
     "landmarks": 81, "norm": "batch", "prior_features": False, "residual": False,
 }  # fmt: skip
 """27.5 M parameters, 40.7 GMAC a face."""
