@@ -18,7 +18,10 @@ SMALL = {
     "pro-uigan": {
         "width": 8,
         "attention_width": 4,
-        "up_widths": [8, 4],
+        "before_widths": [8] * 3,
+        "before_blocks": [1, 0, 0],
+        "after_widths": [4] * 3,
+        "after_blocks": [1] * 3,
         "tail_widths": [4, 4],
         "fan_width": 8,
         "bottleneck": "pictures",  # "features" leaves the heads to their own losses: no way from them to the face

@@ -8,8 +8,9 @@ from streamheal.heal import networks
 from streamheal.heal.networks.fan_lite import FanLite, FanLiteConfig
 from streamheal.heal.networks.landmark_maps import draw, peaks
 from streamheal.heal.networks.pro_uigan import BLOCK_LANDMARKS, ProUigan, cosine_attention, softmax_attention
+from tests.heal.networks.test_networks import SMALL as NETWORKS
 
-SMALL = {"width": 8, "attention_width": 4, "up_widths": [8, 4], "tail_widths": [4, 4], "fan_width": 8}
+SMALL = NETWORKS["pro-uigan"] | {"bottleneck": "features"}
 ALL = torch.ones(2, 1, 16, 16)
 
 
