@@ -122,7 +122,7 @@ class Occlusion(Section):
 class Restorer(Section):
     """Restores faces to 128 px."""
 
-    system: str = Field("auto", description="auto, a system (fcsr-gan), or a name in models/manifest.json (fcsr-gan-16).")
+    system: str = Field("auto", description="auto, a system (fcsr-gan), or one of its networks by name (fcsr-gan-16).")
     abstain_below: Share = Field(
         0.25, description="Visible share of the face below which nothing is restored, and the event says so."
     )

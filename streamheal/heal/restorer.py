@@ -36,8 +36,8 @@ class Restorer:
     """A restoration system with all its trained networks, for crops of any size.
 
     `system` is `auto`, a system (`fcsr-gan`), or one of its networks by name (`fcsr-gan-16`; models/manifest.json has
-    all). `size` is the side of the restored face. Raises ConfigError for a name or a size that isn't there, WeightsError
-    for damaged weights.
+    all). `size` is the side of the restored face. Raises ConfigError for a name or a size that isn't there,
+    WeightsError for damaged weights.
     """
 
     def __init__(self, system: str = "auto", device: str = "auto", batch: int = 16, *, size: int = SIZE):

@@ -206,8 +206,8 @@ def test_a_stage_of_a_part_that_is_not_there_names_the_parts(folder, tmp_path, s
 
 def test_a_stage_may_weigh_losses_anew(folder, tmp_path, small_bank):
     rows = []
-    for weights in ({}, {"pixel": 0.0}):
-        plan = write_recipe(tmp_path / "r.yaml", stages=[{"weights": weights}])
+    for anew in ({}, {"pixel": 0.0}):
+        plan = write_recipe(tmp_path / "r.yaml", stages=[{"weights": anew}])
         trainer.train(plan, folder, tmp_path / "out", minutes=0.005, resume=False, report=rows.append)
     assert rows[0]["pixel"] > 0
     assert rows[1]["pixel"] == 0
