@@ -43,8 +43,8 @@ def train(
 ) -> Path:
     """Train for `minutes`, then save; SIGTERM and SIGINT save and end earlier. Returns the path of the EMA weights.
 
-    resume: go on from `out_dir`/checkpoint.pt where there is one. start_from: exported weights to begin with instead (a
-    warm-up spares them from the empty optimiser). cache: folder for decoded pictures, `out_dir`/cache by default.
+    resume: go on from `out_dir`/checkpoint.pt where there is one. start_from: exported weights to begin with instead, at
+    the widths that they have (a warm-up spares them from the empty optimiser). cache: folder for decoded pictures, `out_dir`/cache by default.
     report: called with each row of the curves; tick: now and then, with seconds of this run, pictures/s and loss.
 
     Each stage has its share of all minutes, those of earlier runs included, and one cosine of the learning rate.
@@ -70,12 +70,13 @@ def train(
     val_task = tasks.build(plan.task, plan.options, Context(val_bank, val, priors))
     task.extra.to(device)
     task.critics.to(device).requires_grad_(False)  # but for their own step
-    network = networks.build(plan.system, plan.network, plan.variant).to(device, memory_format=torch.channels_last)
+    build = _builder(plan, start_from, recipe_path)
+    network = build().to(device, memory_format=torch.channels_last)
     if plan.start:
         network.load_state_dict(teacher.student_weights(data_dir.resolve().parent / "weights" / plan.start, task.mean))
     for part, name in plan.parts.items():
         _part(network, part, recipe_path).load_state_dict(_shipped(name))
-    ema = networks.build(plan.system, plan.network, plan.variant).to(device, memory_format=torch.channels_last).eval()
+    ema = build().to(device, memory_format=torch.channels_last).eval()
     ema.load_state_dict(network.state_dict())
     optimizer = _optimizer(network, task.extra, plan)
     against = list(task.critics.parameters())
@@ -233,6 +234,18 @@ def _faces(plan: Recipe, data_dir: Path, cache: Path, recipe_path: Path) -> tupl
     if data.role(val_shards[0]) == "test":
         raise ConfigError(f"{recipe_path}: val: {plan.val} judges, it must not choose or tune")
     return faces, data.load(val_shards, cache)
+
+
+def _builder(plan: Recipe, start_from: Path | None, recipe_path: Path) -> Callable[[], nn.Module]:
+    """What builds the recipe's network, or the one in `start_from`: slim widths may have changed since it was trained."""
+    if start_from is None:
+        return lambda: networks.build(plan.system, plan.network, plan.variant)
+    _, header = weights.load(start_from)
+    if header.get("system") != plan.system:
+        raise ConfigError(
+            f"{recipe_path} trains {plan.system}; {start_from} holds {header.get('system', 'no network of ours')}"
+        )
+    return lambda: networks.build(plan.system, header["network"])
 
 
 def _part(network: nn.Module, name: str, recipe_path: Path) -> nn.Module:

@@ -104,6 +104,17 @@ def test_goes_on_from_exported_weights_alone(folder, tmp_path, small_bank):
         assert torch.equal(one, two)
 
 
+def test_exported_weights_keep_their_widths_and_their_system(folder, tmp_path, small_bank):
+    wide = write_recipe(tmp_path / "w.yaml", network=SMALL["lr-trunk"] | {"width": 24})
+    first = trainer.train(wide, folder, tmp_path / "out", minutes=0, threads=1)
+    plan = write_recipe(tmp_path / "r.yaml")
+    second = trainer.train(plan, folder, tmp_path / "on", minutes=0, threads=1, start_from=first)
+    assert networks.load(second).config.width == 24
+    other = write_recipe(tmp_path / "u.yaml", "unet")
+    with pytest.raises(ConfigError, match="trains unet; .* holds lr-trunk"):
+        trainer.train(other, folder, tmp_path / "other", minutes=0, start_from=first)
+
+
 def test_being_told_to_stop_it_saves_and_ends(folder, tmp_path, small_bank):
     timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
