@@ -43,8 +43,9 @@ def train(
 ) -> Path:
     """Train for `minutes`, then save; SIGTERM and SIGINT save and end earlier. Returns the path of the EMA weights.
 
-    resume: go on from `out_dir`/checkpoint.pt where there is one. start_from: exported weights to begin with instead, at
-    the widths that they have (a warm-up spares them from the empty optimiser). cache: folder for decoded pictures, `out_dir`/cache by default.
+    resume: go on from `out_dir`/checkpoint.pt where there is one. start_from: exported weights to begin with instead,
+    at the widths that they have (a warm-up spares them from the empty optimiser). cache: folder for decoded pictures,
+    `out_dir`/cache by default.
     report: called with each row of the curves; tick: now and then, with seconds of this run, pictures/s and loss.
 
     Each stage has its share of all minutes, those of earlier runs included, and one cosine of the learning rate.
@@ -237,7 +238,7 @@ def _faces(plan: Recipe, data_dir: Path, cache: Path, recipe_path: Path) -> tupl
 
 
 def _builder(plan: Recipe, start_from: Path | None, recipe_path: Path) -> Callable[[], nn.Module]:
-    """What builds the recipe's network, or the one in `start_from`: slim widths may have changed since it was trained."""
+    """What builds the recipe's network, or the one in `start_from`: slim widths may have changed since then."""
     if start_from is None:
         return lambda: networks.build(plan.system, plan.network, plan.variant)
     _, header = weights.load(start_from)

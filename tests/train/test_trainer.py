@@ -111,7 +111,7 @@ def test_exported_weights_keep_their_widths_and_their_system(folder, tmp_path, s
     second = trainer.train(plan, folder, tmp_path / "on", minutes=0, threads=1, start_from=first)
     assert networks.load(second).config.width == 24
     other = write_recipe(tmp_path / "u.yaml", "unet")
-    with pytest.raises(ConfigError, match="trains unet; .* holds lr-trunk"):
+    with pytest.raises(ConfigError, match=r"trains unet; .* holds lr-trunk"):
         trainer.train(other, folder, tmp_path / "other", minutes=0, start_from=first)
 
 
