@@ -7,7 +7,7 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.identity_net import IdentityNet, IdentityNetConfig
 from streamheal.heal.networks.jdsr_gan import JdsrGan
-from streamheal.heal.networks.layers import SqueezeExcite, resample
+from streamheal.heal.networks.layers import ResidualBlock, SqueezeExcite, resample
 from tests.heal.networks.test_networks import SMALL, build, faces
 
 
@@ -115,9 +115,11 @@ class TestWidths:
     def test_channel_attention_is_in_every_block_of_both_modules(self):
         with torch.device("meta"):
             network = networks.build("jdsr-gan")
-        attending = [name for name, module in network.named_modules() if isinstance(module, SqueezeExcite)]
-        for part, blocks in (("denoising.estimator", 4), ("denoising.denoiser", 5), ("upsampling", 13)):
-            assert sum(name.startswith(part) for name in attending) == blocks
+        for part, count in ((network.denoising.estimator, 4), (network.denoising.denoiser, 5)):
+            assert sum(isinstance(module, SqueezeExcite) for module in part.modules()) == count
+        blocks = [module for module in network.upsampling.modules() if isinstance(module, ResidualBlock)]
+        assert blocks
+        assert all(isinstance(block.attend, SqueezeExcite) for block in blocks)
 
     @pytest.mark.parametrize(
         ("config", "said"),

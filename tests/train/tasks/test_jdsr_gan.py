@@ -84,7 +84,7 @@ def test_a_frozen_denoising_gets_no_gradient(context, network):
 
 def test_joint_training_is_end_to_end(context, network):
     """L_fsr reaches the denoising through the faces drawn from its picture."""
-    nn.init.normal_(network.upsampling.decoder[-1].weight)
+    nn.init.normal_(network.upsampling.coarse[-2].weight)
     parts = stages.draw(build(context), network, context.faces, JOINT).parts
     assert set(parts) == L_DE | L_FSR
     parts["perceptual"].backward()
