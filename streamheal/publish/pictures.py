@@ -53,7 +53,7 @@ def from_png(data: bytes) -> np.ndarray:
     """The uint8 picture in `data`: `(H, W, 3)` RGB or `(H, W)` grey. Raises ValueError if it is not a whole PNG, or
     one with a side beyond `MAX_SIDE`."""
     try:
-        # Not Image.open: ultralytics, once imported, replaces it by one that installs packages on unreadable input.
+        # Not Image.open: it would take other formats, too.
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             if max(image.size) > MAX_SIDE:
                 raise ValueError(f"a PNG of {image.size[0]} x {image.size[1]} is no face; at most {MAX_SIDE} a side")

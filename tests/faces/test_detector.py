@@ -236,6 +236,15 @@ def test_a_pickle_is_loaded_only_when_its_hash_is_pinned(tmp_path):
     assert same(detector.detect([picture])[0], build("ultralytics").detect([picture])[0])
 
 
+def test_ultralytics_leaves_the_reader_of_pictures_as_it_is():
+    from PIL import Image
+
+    before = Image.open
+    yolo.new_network()
+    assert Image.open is before
+    assert before.__module__ == "PIL.Image", "no package is installed because of a broken picture"
+
+
 def test_a_network_with_other_landmarks_is_refused(tmp_path):
     network = yolo.new_network(keypoints=(17, 3))
     yolo.save_network(network, tmp_path / "body.safetensors")

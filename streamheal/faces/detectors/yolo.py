@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from streamheal import weights
 from streamheal.errors import ConfigError, WeightsError
@@ -24,12 +25,16 @@ _NMS_IOU = 0.5
 
 
 def quiet_ultralytics() -> None:
-    """Must run before ultralytics is imported: it reads these as it loads."""
+    """Must run before anything else of ultralytics is imported: it reads these as it loads."""
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("YOLO_VERBOSE", "false")
     os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / f"streamheal-ultralytics-{os.getuid()}"))
     Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    open_picture = Image.open
+    import ultralytics.utils  # noqa: F401
+
+    Image.open = open_picture  # it has put one in its place that looks for packages to install on unreadable pictures
 
 
 def new_network(yaml: str | dict = NETWORK, keypoints: tuple[int, int] = KEYPOINTS):
