@@ -163,7 +163,7 @@ def test_a_source_that_is_not_there_is_told_before_anything_is_loaded(tmp_path):
 def test_damaged_weights_are_told_by_name(clip, tmp_path, monkeypatch):
     models = tmp_path / "models"
     shutil.copytree(weights.folder(), models)
-    broken = next(f for f in weights.manifest(models).values() if f.kind == "restorer")
+    broken = weights.manifest(models)["lr-trunk-16"]
     broken.path.write_bytes(b"")
     monkeypatch.setenv("STREAMHEAL_MODELS", str(models))
     with pytest.raises(WeightsError, match=f"{broken.path.name} is empty"):
