@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
 from streamheal.errors import ConfigError
+
+Optimizer = Literal["muon", "adamw"]
+OPTIMIZERS: tuple[str, ...] = get_args(Optimizer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Recipe:
     )  # part of the network → shipped NAME or NAME:PART it starts from
     start: str = ""  # embedder: the teacher's file in weights/ beside the data
     stages: tuple[Stage, ...] = (Stage(),)
+    optimizer: Optimizer = "muon"  # of the network; critics have AdamW
     batch: int = 32
     learning_rate: float = 1e-3
     critic_rate: float = 2e-4
@@ -71,6 +75,8 @@ def read(path: Path) -> Recipe:
         recipe = Recipe(**said)
     except TypeError as error:
         raise ConfigError(f"{path}: {error}") from error
+    if recipe.optimizer not in OPTIMIZERS:
+        raise ConfigError(f"{path}: optimizer {recipe.optimizer!r}; allowed: {', '.join(OPTIMIZERS)}")
     if recipe.start and recipe.task != "embedder":
         raise ConfigError(f"{path}: start: only an embedder starts from its teacher; leave it out")
     return recipe

@@ -20,6 +20,7 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import data, draft_card, recipe, tasks, teacher
 from streamheal.train.bank import Bank
+from streamheal.train.muon import MuonAndAdamW, is_matrix
 from streamheal.train.priors import Priors
 from streamheal.train.recipe import Recipe, Stage
 from streamheal.train.run_folder import Curves, StopSignals
@@ -264,11 +265,14 @@ def _shipped(name: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
-def _optimizer(network: nn.Module, extra: nn.Module, plan: Recipe) -> torch.optim.Optimizer:
-    """One group a part, as stages give each its own rate."""
-    groups = [{"part": name, "params": list(part.parameters())} for name, part in network.named_children()]
-    groups.append({"part": "", "params": [*network.parameters(recurse=False), *extra.parameters()]})
+def _optimizer(network: nn.Module, extra: nn.Module, plan: Recipe) -> torch.optim.Optimizer | MuonAndAdamW:
+    """One or two groups a part, as stages give each part its own rate."""
+    groups = []
+    parts = [(name, list(part.parameters())) for name, part in network.named_children()]
+    parts.append(("", [*network.parameters(recurse=False), *extra.parameters()]))
+    for name, params in parts:
+        for by_muon in (True, False):
+            chosen = [p for p in params if (plan.optimizer == "muon" and is_matrix(p)) is by_muon]
+            groups.append({"part": name, "muon": by_muon, "params": chosen})
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(
-        groups, plan.learning_rate, betas=tuple(plan.betas), weight_decay=plan.weight_decay, fused=True
-    )
+    return MuonAndAdamW(groups, plan.learning_rate, tuple(plan.betas), plan.weight_decay)

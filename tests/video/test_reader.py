@@ -65,9 +65,9 @@ def test_frames_are_rgb_and_belong_to_the_consumer(clip):
 
 def test_a_slow_consumer_makes_a_recording_wait(clip, monkeypatch):
     monkeypatch.setattr(reader_module, "GRACE", 0.1)
-    with Reader("door", clip, live=False, stall_timeout=0.4) as reader:
+    with Reader("door", clip, live=False, stall_timeout=2) as reader:  # well above the thread's own pause of 0.5 s
         frames = [reader.read(10)]
-        time.sleep(1.5)
+        time.sleep(3)
         frames += read_all(reader)
     assert numbers(frames) == list(range(60))
     assert reader.status.dropped == 0
