@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, fill_hidden, resample
+from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, fill_hidden, resample, settle
 from streamheal.heal.networks.restored import Restored
 
 HR_SIZE = 128
@@ -96,7 +96,7 @@ class LrTrunk(nn.Module):
                 f"lr {tuple(lr.shape)} and visible {tuple(visible.shape)}: this network takes (B, 3, {size}, {size}) "
                 f"and (B, 1, {size}, {size}); resample the crop first"
             )
-        filled = fill_hidden(lr, visible) if self.config.prefill else lr
+        filled = fill_hidden(lr, settle(visible)) if self.config.prefill else lr
         entered = torch.cat([lr, visible, filled] if self.config.prefill else [lr, visible], 1)
         entered = entered * 2 - 1
         features = self.enter(F.pixel_unshuffle(entered, self.config.stem))

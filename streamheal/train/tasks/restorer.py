@@ -1,5 +1,7 @@
 """The project's own trunk: pixels first, then who it is and how it looks, then a critic's opinion."""
 
+import math
+
 from torch import nn
 
 from streamheal.train import adversarial, losses
@@ -24,9 +26,13 @@ class RestorerTask:
         group: int = 8,
         imperfect: float = 0.4,
         weights: dict[str, float] | None = None,
+        perceptual_share: float = 1.0,
     ):
+        """`perceptual_share`: of each batch, what the identity and the perceptual network look at; on a CPU each costs
+        more than the trunk, and more pictures are worth more."""
         self.pairs = Pairs(context.bank, shares or dict.fromkeys(PROTOCOLS, 1.0), size, group, imperfect)
         self.priors, self.weights = context.priors, weights_of(WEIGHTS, weights)
+        self.perceptual_share = perceptual_share
         self.extra, self.critics = nn.Module(), nn.Module()
         if self.weights["adversarial"]:
             self.critics.patch = PatchDiscriminator(3, width=32)
@@ -38,14 +44,15 @@ class RestorerTask:
             hr = network(lr, visible).hr
         hr, weights = hr.float(), self.weights
         parts = {"pixel": weights["pixel"] * losses.pixel(hr, batch.pictures)}
+        looked_at = slice(math.ceil(len(hr) * self.perceptual_share))
         if weights["identity"]:
             with half(gen.device):
                 embedder = self.priors.embedder
-                own, wanted = embedder(hr.clamp(0, 1)), embedder(batch.pictures)
+                own, wanted = embedder(hr[looked_at].clamp(0, 1)), embedder(batch.pictures[looked_at])
             parts["identity"] = weights["identity"] * losses.identity(own, wanted)
         if weights["perceptual"]:
             with half(gen.device):
-                own, wanted = self.priors.phi(hr), self.priors.phi(batch.pictures)
+                own, wanted = self.priors.phi(hr[looked_at]), self.priors.phi(batch.pictures[looked_at])
             parts["perceptual"] = weights["perceptual"] * losses.perceptual(own, wanted)
         if not (stage.adversarial and weights["adversarial"]):
             return Losses(parts)
