@@ -5,15 +5,35 @@
 `${NAME}` in a value is replaced from the environment: that is how secrets come in.
 """
 
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _retention(text: object) -> object:
+    """`30m`, `72h`, `14d` as a timedelta."""
+    if isinstance(text, timedelta):
+        return text
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", str(text))
+    if not found:
+        raise ValueError(f"{text!r} is no time to keep faces; write a whole number and m, h or d: 30m, 72h, 14d")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+Retention = Annotated[
+    timedelta,
+    BeforeValidator(_retention, json_schema_input_type=Annotated[str, Field(pattern="^[1-9][0-9]{0,5}[mhd]$")]),
+]
 
 
 class Section(BaseModel):
@@ -122,7 +142,15 @@ class Occlusion(Section):
 class Restorer(Section):
     """Restores faces to 128 px."""
 
-    system: str = Field("auto", description="auto, a system (fcsr-gan), or one of its networks by name (fcsr-gan-16).")
+    system: str = Field(
+        "auto",
+        description="auto (by the crop's size, by what is hidden, and by budget_ms), a system (fcsr-gan), or one of "
+        "its networks by name (fcsr-gan-16).",
+    )
+    budget_ms: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Milliseconds that restoring a face may take here; auto passes over networks that take longer.",
+    )
     abstain_below: Share = Field(
         0.25, description="Visible share of the face below which nothing is restored, and the event says so."
     )
@@ -175,6 +203,23 @@ class Kafka(Section):
         return self
 
 
+class Encryption(Section):
+    """Seals faces at rest, in the folder and in the outbox, with AES-256-GCM."""
+
+    use: Name = Field(description="The key that seals, one of `keys`.")
+    keys: dict[Name, SecretStr] = Field(
+        min_length=1,
+        description="Key id to 32 bytes in base64 (openssl rand -base64 32), as ${NAME}. Older keys stay until "
+        "`streamheal rotate` has sealed everything anew.",
+    )
+
+    @model_validator(mode="after")
+    def _key_in_use_is_there(self):
+        if self.use not in self.keys:
+            raise ValueError(f"use names the key {self.use!r}; in keys: {', '.join(self.keys)}")
+        return self
+
+
 class PipelineConfig(Section):
     """A pipeline file."""
 
@@ -187,6 +232,10 @@ class PipelineConfig(Section):
     embedder: Embedder = Embedder()
     output: Output | None = Field(default_factory=Output, description="The folder sink; null turns it off.")
     kafka: Kafka | None = Field(None, description="The Kafka sink.")
+    encryption: Encryption | None = Field(None, description="Keys that seal faces at rest; null keeps them plain.")
+    retention: Retention | None = Field(
+        None, description="How long faces are kept after they were last seen: 30m, 72h, 14d; null keeps them for good."
+    )
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="CPU threads; default: all cores.")
 
     @model_validator(mode="after")

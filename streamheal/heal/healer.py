@@ -24,7 +24,13 @@ class Healer:
         self._settings = config.restorer
         self._detector = detector
         self._segmenter = OcclusionSegmenter(config.occlusion.weights, config.restorer.device)
-        self._restorer = Restorer(config.restorer.system, config.restorer.device, config.restorer.batch)
+        milliseconds = config.restorer.budget_ms
+        self._restorer = Restorer(
+            config.restorer.system,
+            config.restorer.device,
+            config.restorer.batch,
+            budget=milliseconds and milliseconds / 1000,
+        )
         self._embedder = Embedder(config.embedder.weights, config.restorer.device)
 
     def heal(self, jobs: Sequence[HealJob], *, restoring: bool = True) -> list[HealedFace]:
@@ -43,6 +49,7 @@ class Healer:
         for i, job in enumerate(jobs):
             row = place.get(i)
             restored = None if row is None else made.pictures[row]
+            model, why = (None, reasons[i]) if row is None else (made.models[row], made.reasons[row])
             evidence = (
                 cv2.resize(job.best.visible, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
                 if row is None
@@ -59,7 +66,7 @@ class Healer:
                     embedding_restored=None if row is None else new[row],
                     drift=None if row is None else float(1 - own[i] @ new[row]),
                     abstained=reasons[i],
-                    provenance=self._provenance(job, None if row is None else made.models[row]),
+                    provenance=self._provenance(job, model, why),
                     marked=self._settings.mark,
                 )
             )
@@ -85,7 +92,7 @@ class Healer:
             return f"the face is turned {yaw:.0f}° to the side; at most {most:.0f}° can be restored"
         return None
 
-    def _provenance(self, job: HealJob, restorer: ModelUsed | None) -> Provenance:
+    def _provenance(self, job: HealJob, restorer: ModelUsed | None, reason: str) -> Provenance:
         models = [self._detector, self._segmenter.model, self._embedder.model]
         if restorer:
             models.insert(2, restorer)
@@ -94,7 +101,7 @@ class Healer:
             models=tuple(models),
             source_frames=(job.best.sequence,),
             restorer=restorer.name if restorer else "none",
-            restorer_reason=self._restorer.reason if restorer else "abstained",
+            restorer_reason=reason if restorer else f"abstained: {reason}",
             settings={"abstain_below": str(self._settings.abstain_below), "max_yaw": str(self._settings.max_yaw)},
         )
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from torch import nn
 
 from streamheal import weights
 from streamheal.errors import ConfigError
+from streamheal.heal.choice import Budget, auto_networks, best_first
 from streamheal.heal.device import batches, load_network, to_batch, to_pictures
 from streamheal.heal.networks.detail import give_back_detail
 from streamheal.heal.networks.layers import resample, resample_map
@@ -20,7 +22,6 @@ from streamheal.records import ModelUsed
 
 log = logging.getLogger(__name__)
 SIZE = 128
-AUTO = "lr-trunk"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,24 +31,35 @@ class RestoredFaces:
     pictures: np.ndarray  # (N, size, size, 3) uint8 RGB
     evidence: np.ndarray  # (N, size, size) float32 in [0, 1]: share of each pixel backed by visible input
     models: list[ModelUsed]  # (N,) which network restored each
+    reasons: list[str]  # (N,) and why that one
 
 
 class Restorer:
     """A restoration system with all its trained networks, for crops of any size.
 
     `system` is `auto`, a system (`fcsr-gan`), or one of its networks by name (`fcsr-gan-16`; models/manifest.json has
-    all). `size` is the side of the restored face. Raises ConfigError for a name or a size that isn't there,
-    WeightsError for damaged weights.
+    all). `size` is the side of the restored face. `budget`: seconds that a face may take; `auto` then passes over
+    networks that take longer. Raises ConfigError for a name or a size that isn't there, WeightsError for damaged
+    weights.
     """
 
-    def __init__(self, system: str = "auto", device: str = "auto", batch: int = 16, *, size: int = SIZE):
-        files, self.reason = _choose(system)
-        loaded = [load_network(file, device) for file in files]
-        self._networks = {network.lr_size: (model, network) for model, network, _ in loaded if network.hr_size == size}
+    def __init__(
+        self,
+        system: str = "auto",
+        device: str = "auto",
+        batch: int = 16,
+        *,
+        size: int = SIZE,
+        budget: float | None = None,
+    ):
+        loaded = [load_network(file, device) for file in _files(system, size)]
+        self._networks = {model.name: (model, network) for model, network, _ in loaded if network.hr_size == size}
         if not self._networks:
             sizes = sorted({network.hr_size for _, network, _ in loaded})
             raise ConfigError(f"restorer {system!r} makes faces of {', '.join(map(str, sizes))} px, not of {size}")
+        self._auto = system == "auto" and size == SIZE
         self._device, self._batch, self._size = loaded[0][2], batch, size
+        self._budget = Budget(budget)
         self._told: set[str] = set()
 
     @property
@@ -60,29 +72,39 @@ class Restorer:
         """Crops `(s, s, 3)` uint8 RGB in the canonical template, any s, and their visibility `(s, s)` in [0, 1]."""
         pictures = np.zeros((len(crops), self._size, self._size, 3), np.uint8)
         evidence = np.zeros((len(crops), self._size, self._size), np.float32)
-        models: list[ModelUsed | None] = [None] * len(crops)
-        for places, part in batches(crops, self._batch):
-            model, network = self._network_for(part[0].shape[0])
-            seen = torch.from_numpy(np.stack([visible[i] for i in places])).to(self._device).float()[:, None]
-            hr, backed = _one_batch(network, to_batch(part, self._device), seen)
-            pictures[places] = to_pictures(hr)
-            evidence[places] = backed[:, 0].cpu().numpy()
-            for place in places:
-                models[place] = model
-        return RestoredFaces(pictures, evidence, models)
+        chosen = [self._choose(crop.shape[0], seen) for crop, seen in zip(crops, visible, strict=True)]
+        for name in dict.fromkeys(name for name, _ in chosen):
+            mine = [i for i, (own, _) in enumerate(chosen) if own == name]
+            _, network = self._networks[name]
+            for rows, part in batches([crops[i] for i in mine], self._batch):
+                places = [mine[row] for row in rows]
+                self._tell(name, part[0].shape[0])
+                began = time.perf_counter()
+                seen = torch.from_numpy(np.stack([visible[i] for i in places])).to(self._device).float()[:, None]
+                hr, backed = _one_batch(network, to_batch(part, self._device), seen)
+                pictures[places] = to_pictures(hr)
+                evidence[places] = backed[:, 0].cpu().numpy()
+                self._budget.spent(name, time.perf_counter() - began, len(places))
+        models = [self._networks[name][0] for name, _ in chosen]
+        return RestoredFaces(pictures, evidence, models, [reason for _, reason in chosen])
 
-    def _network_for(self, side: int) -> tuple[ModelUsed, nn.Module]:
-        """The network whose input is nearest to `side` px, by ratio: 20 px go to 16, 25 px to 32."""
-        model, network = self._networks[min(self._networks, key=lambda size: abs(math.log(side / size)))]
-        if side != network.lr_size and model.name not in self._told:
-            self._told.add(model.name)
+    def _choose(self, side: int, visible: np.ndarray) -> tuple[str, str]:
+        """The network for a crop, and why."""
+        if self._auto:
+            hidden = float(1 - visible.mean())
+            name, passed = self._budget.pick(best_first(side, hidden))
+            return name, f"auto: {side} px, {hidden:.0%} hidden: this one did best on such crops{passed}"
+        # By ratio: 20 px go to 16, 25 px to 32.
+        name = min(self._networks, key=lambda name: abs(math.log(side / self._networks[name][1].lr_size)))
+        return name, "named in the pipeline file" + (", nearest in size" if len(self._networks) > 1 else "")
+
+    def _tell(self, name: str, side: int) -> None:
+        takes = self._networks[name][1].lr_size
+        if side != takes and name not in self._told:
+            self._told.add(name)
             log.info(
-                "%s takes %d px; crops of other sizes (the first has %d px) are resampled to it",
-                model.name,
-                network.lr_size,
-                side,
+                "%s takes %d px; crops of other sizes (the first has %d px) are resampled to it", name, takes, side
             )
-        return model, network
 
 
 def _one_batch(network: nn.Module, crops: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,12 +161,15 @@ def _segmenter(_models: Path):
     return OcclusionSegmenter()
 
 
-def _choose(system: str) -> tuple[list[weights.WeightFile], str]:
+def _files(system: str, size: int) -> list[weights.WeightFile]:
     known = {name: file for name, file in weights.manifest().items() if file.kind == "restorer"}
-    wanted = AUTO if system == "auto" else system
-    fitting = [wanted] if wanted in known else [name for name, file in known.items() if file.system == wanted]
+    if system == "auto" and size == SIZE:
+        fitting = auto_networks()
+    elif system == "auto":
+        fitting = list(known)  # the one that makes faces of that size
+    else:
+        fitting = [system] if system in known else [name for name, file in known.items() if file.system == system]
     if not fitting:
         names = sorted({*known, *(file.system for file in known.values())})
         raise ConfigError(f"restorer {system!r} is not among the trained ones; there are: auto, {', '.join(names)}")
-    reason = "auto: the project's own network for its size" if system == "auto" else "named in the pipeline file"
-    return [weights.find(name) for name in fitting], reason
+    return [weights.find(name) for name in fitting]
