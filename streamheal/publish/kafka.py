@@ -16,6 +16,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from kafka import errors as kafka_errors
 
@@ -51,8 +52,18 @@ class KafkaStats:
     failures: int = 0  # rounds that ended without a connection or an acknowledgement, each followed by a backoff
 
 
+class Codec(Protocol):
+    """How a record becomes a message; `publish.event` is the one of healed faces."""
+
+    def key(self, record) -> bytes: ...
+    def attributes(self, record) -> list[tuple[str, bytes]]: ...
+    def encode(self, record) -> bytes: ...
+
+
 class KafkaSink:
-    """Sends healed faces to a Kafka topic, by way of the outbox file `outbox`. One sink per outbox file.
+    """Sends healed faces, or what else `codec` encodes, to a Kafka topic, by way of the outbox file `outbox`.
+
+    One sink per outbox file.
 
     With `require` the broker must answer within `connect_timeout` seconds before anything is processed, else
     SinkError: right for a recording, which can be run again. Without it an unreachable broker is tried again for as
@@ -71,9 +82,11 @@ class KafkaSink:
         require: bool = False,
         connect_timeout: float = 10.0,
         backoff: tuple[float, float] = (0.5, 30.0),
+        codec: Codec = event,
     ):
         self.stats = KafkaStats()
         self._settings = settings
+        self._codec = codec
         self._connect_timeout = connect_timeout
         self._backoff = backoff  # first and longest wait, seconds
         self._tls = tls(settings)
@@ -107,7 +120,8 @@ class KafkaSink:
 
     def add(self, face: HealedFace) -> None:
         """Put the face into the outbox; it is durable when this returns. Raises SinkError if the disk refuses."""
-        if self._outbox.add(face.id, event.key(face), event.attributes(face), event.encode(face)):
+        codec = self._codec
+        if self._outbox.add(face.id, codec.key(face), codec.attributes(face), codec.encode(face)):
             self.stats.added += 1
         self._work.set()
 

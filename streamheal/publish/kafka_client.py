@@ -81,12 +81,26 @@ def tls(settings: Kafka) -> ssl.SSLContext | None:
     return context
 
 
+def connection(settings: Kafka, context: ssl.SSLContext | None) -> dict:
+    """What a producer, a consumer and an admin client are all told: where the brokers are, and how to get in."""
+    _quieten(settings)
+    return {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "client_id": "streamheal",
+        "reconnect_backoff_max_ms": 5_000,
+        "security_protocol": settings.security_protocol,
+        "ssl_context": context,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.username,
+        "sasl_plain_password": settings.password.get_secret_value() if settings.password else None,
+    }
+
+
 def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float) -> KafkaProducer:
     """A producer that has spoken to a broker and knows the topic: idempotent, `acks=all`.
 
     Raises SinkError with the cause if that takes longer than `timeout` seconds or is refused.
     """
-    _quieten(settings)
     _client_log.complaint = ""
     milliseconds = max(1, int(timeout * 1000))
     delivery = int(settings.delivery_timeout * 1000)
@@ -99,8 +113,6 @@ def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float) -> 
     producer = None
     try:
         producer = KafkaProducer(
-            bootstrap_servers=settings.bootstrap_servers,
-            client_id="streamheal",
             enable_idempotence=True,
             acks="all",
             max_in_flight_requests_per_connection=5,
@@ -111,13 +123,8 @@ def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float) -> 
             request_timeout_ms=max(1, delivery // 2),  # a lost answer leaves time for another try
             max_block_ms=milliseconds,
             bootstrap_timeout_ms=milliseconds,
-            reconnect_backoff_max_ms=5_000,
-            security_protocol=settings.security_protocol,
-            ssl_context=context,
-            sasl_mechanism=settings.sasl_mechanism,
-            sasl_plain_username=settings.username,
-            sasl_plain_password=settings.password.get_secret_value() if settings.password else None,
             metrics_enabled=False,
+            **connection(settings, context),
             kafka_client=client,
         )
         producer.partitions_for(settings.topic)
