@@ -39,7 +39,7 @@ Retention = Annotated[
 class Section(BaseModel):
     """A part of a pipeline file: unknown keys are errors, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class Camera(Section):

@@ -27,6 +27,10 @@ class SinkError(StreamhealError):
     """Where healed faces should go can't be reached or written."""
 
 
+class VaultError(StreamhealError):
+    """Sealed bytes can't be opened: the key is missing, or they were changed or moved."""
+
+
 def redact(text: object) -> str:
     """`text` without the user names and passwords of any URL in it, fit for logs, errors, events and reports."""
     return _CREDENTIALS_IN_URL.sub(r"\1***@", str(text))
