@@ -144,7 +144,7 @@ class _Sprite:
 
     def __init__(self, person: Person, rng: np.random.Generator):
         self.person = person
-        photograph = _photograph(person)
+        picture = photograph(person)
         points = np.array(person.landmarks)
         eyes = np.linalg.norm(points[1] - points[0])
         # Head and shoulders span about 7 interocular distances in width and 8 in height around the nose.
@@ -156,7 +156,7 @@ class _Sprite:
         )
         flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         self.picture = cv2.warpAffine(
-            photograph, matrix, (self.side, self.side), flags=flags, borderMode=cv2.BORDER_REPLICATE
+            picture, matrix, (self.side, self.side), flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
         self.points = points @ matrix[:, :2].T + matrix[:, 2]
         self.alpha = _head_and_shoulders(self.side, self.points)
@@ -187,7 +187,8 @@ class _Sprite:
             canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - part[..., 3:]) + part[..., :3]
 
 
-def _photograph(person: Person) -> np.ndarray:
+def photograph(person: Person) -> np.ndarray:
+    """The whole photograph, `(H, W, 3)` uint8 RGB. Raises SourceError if the package no longer carries it."""
     spec = importlib.util.find_spec(person.package)
     path = Path(spec.origin).parent / person.photograph if spec and spec.origin else None
     picture = cv2.imread(str(path)) if path and path.is_file() else None
