@@ -86,6 +86,10 @@ class Broker:
         return ["java", *small, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", self._classpath, main]
 
     @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
     def log(self) -> Path:
         return self.folder / "broker.log"
 
@@ -160,7 +164,7 @@ def _certificates(folder: Path) -> None:
     (folder / "server.pem").write_text((folder / "server.key").read_text() + (folder / "server.crt").read_text())
 
 
-def _jars() -> Path:
+def jars() -> Path:
     """The folder with Kafka's jars, fetched once by Maven. Raises RuntimeError if that fails."""
     wanted = JARS.with_name("pom.xml")
     if wanted.is_file() and wanted.read_bytes() == POM.read_bytes():
@@ -188,7 +192,7 @@ def kafka_session_broker(tmp_path_factory):
     if missing := [tool for tool in ("java", "mvn", "openssl") if shutil.which(tool) is None]:
         _give_up(f"a Kafka broker needs {', '.join(missing)} (or set KAFKA_BOOTSTRAP)")
     try:
-        broker = Broker(_jars(), tmp_path_factory.mktemp("kafka"))
+        broker = Broker(jars(), tmp_path_factory.mktemp("kafka"))
     except (RuntimeError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", b"") or getattr(error, "stdout", b"") or b""
         _give_up(f"a Kafka broker could not be set up: {error} {said.decode(errors='replace')[-1000:]}")
@@ -203,7 +207,7 @@ def kafka_session_broker(tmp_path_factory):
 def kafka_broker(kafka_session_broker):
     """The session's broker, up and answering, whatever the test before has done to it."""
     kafka_session_broker.thaw()
-    if kafka_session_broker._process is None:
+    if not kafka_session_broker.running:
         kafka_session_broker.start()
     return kafka_session_broker
 
