@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -179,7 +180,7 @@ class Kafka(Section):
     """The Kafka sink. Events wait in an outbox on disk until the broker has acknowledged them."""
 
     bootstrap_servers: list[str] = Field(min_length=1)
-    topic: str = Field("streamheal.faces.v1", pattern=r"^[a-zA-Z0-9._-]{1,249}$")
+    topic: Topic = "streamheal.faces.v1"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     username: str | None = None
@@ -189,6 +190,11 @@ class Kafka(Section):
     ssl_keyfile: Path | None = None
     ssl_check_hostname: bool = True
     outbox: Path | None = Field(None, description="The SQLite file; default: outbox.sqlite in output.path.")
+    outbox_max_bytes: int = Field(
+        10_000_000_000,
+        ge=1 << 20,
+        description="What may wait on disk. Beyond it cameras shed events, oldest revisions first; a recording stops.",
+    )
     delivery_timeout: Seconds = Field(30, description="Seconds before an unacknowledged event is sent again.")
     max_message_bytes: int = Field(
         1_048_576, ge=1024, description="Larger events become dead letters; brokers take 1 MiB unless told otherwise."
@@ -220,6 +226,28 @@ class Encryption(Section):
         return self
 
 
+class Cluster(Section):
+    """What `streamheal ingest` and `streamheal heal` agree on. How to reach the brokers stands in `kafka`."""
+
+    crops_topic: Topic = Field("crops.v1", description="Galleries on their way from ingest to heal.")
+    cameras_topic: Topic = Field("cameras.v1", description="Holds nothing: its partitions are shares of the cameras.")
+    dead_letter_topic: Topic = Field("crops.v1.dead", description="What can't be healed, with the reason.")
+    ingest_group: Topic = Field("streamheal-ingest", description="Consumer group of the ingest nodes.")
+    heal_group: Topic = Field("streamheal-heal", description="Consumer group of the heal workers.")
+    partitions: Annotated[int, Field(ge=1, le=1000)] = Field(
+        24, description="Of topics that have to be created; at least as many as there will be nodes of a kind."
+    )
+    replication: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        None, description="Copies of each partition of topics that have to be created; default: the broker's."
+    )
+    lease: Annotated[float, Field(ge=6, le=300)] = Field(
+        10, description="Seconds without a sign of life after which a node's cameras or crops go to another."
+    )
+    attempts: Annotated[int, Field(ge=1, le=10)] = Field(
+        3, description="Times that a job may take a worker down before it becomes a dead letter."
+    )
+
+
 class PipelineConfig(Section):
     """A pipeline file."""
 
@@ -232,6 +260,7 @@ class PipelineConfig(Section):
     embedder: Embedder = Embedder()
     output: Output | None = Field(default_factory=Output, description="The folder sink; null turns it off.")
     kafka: Kafka | None = Field(None, description="The Kafka sink.")
+    cluster: Cluster = Field(Cluster(), description="For streamheal ingest and streamheal heal.")
     encryption: Encryption | None = Field(None, description="Keys that seal faces at rest; null keeps them plain.")
     retention: Retention | None = Field(
         None, description="How long faces are kept after they were last seen: 30m, 72h, 14d; null keeps them for good."
@@ -245,6 +274,13 @@ class PipelineConfig(Section):
         if self.output is None and self.kafka is not None and self.kafka.outbox is None:
             raise ValueError("without output, kafka needs outbox: the file where events wait")
         return self
+
+    @property
+    def outbox(self) -> Path | None:
+        """The file in which events wait for Kafka; None without Kafka."""
+        if self.kafka is None:
+            return None
+        return self.kafka.outbox or self.output.path / "outbox.sqlite"
 
 
 def schema() -> dict[str, Any]:
