@@ -229,8 +229,6 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path):
 def test_training_learns_and_goes_on_where_it_stopped(recipe, tmp_path):
     import torch
 
-    torch.set_num_threads(1)
-
     def loss_on_the_same_pictures() -> float:
         run.rng = np.random.default_rng(9)
         with torch.no_grad():

@@ -15,21 +15,14 @@ from streamheal.train import data, recipe, tasks, trainer
 from streamheal.train.bank import Bank
 from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
-from streamheal.train.task import Batch, Context
+from streamheal.train.task import Context
 from streamheal.train.teacher import student_weights
 from tests.heal.networks.test_networks import SMALL
 from tests.train.faces import write_data
+from tests.train.tasks import stages
 from tests.train.test_teacher import write_teacher
 
 TASK_OF = {"lr-trunk": "restorer", "unet": "occlusion", "embedder": "embedder"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +47,8 @@ def test_each_task_lowers_its_own_loss_on_a_fixed_batch(system, folder, tmp_path
     torch.manual_seed(0)
     faces = data.load(data.training_shards(folder, ["faces128-train-00"]), tmp_path)
     task = tasks.build(TASK_OF[system], {}, Context(Bank.draw(0, 2), faces, Priors(folder)))
-    network = networks.build(system, SMALL[system]).train()
-    optimizer = torch.optim.AdamW([*network.parameters(), *task.extra.parameters()], 3e-3)
-    lost = []
-    for _ in range(25):
-        gen = torch.Generator().manual_seed(0)
-        batch = Batch.of(faces, torch.arange(4).numpy(), gen, mirror=True)
-        loss = sum(task.losses(network, batch, gen, Stage()).parts.values())
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        lost.append(loss.item())
+    network = networks.build(system, SMALL[system])
+    lost = stages.train(task, network, faces, Stage(), steps=25, rate=3e-3)
     assert lost[-1] < 0.95 * lost[0]
 
 

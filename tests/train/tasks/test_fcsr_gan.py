@@ -32,14 +32,6 @@ EVERY_STAGE = pytest.mark.parametrize("stage", [COMPLETION, UPSAMPLING, WHOLE], 
 PIXELS = {"style": 0, "lr_perceptual": 0, "perceptual": 0, "lr_pixel": 1, "lr_smooth": 0.01}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> Context:
     torch.manual_seed(0)

@@ -20,14 +20,6 @@ NO_PHI = {"base perceptual": 0, "refine perceptual": 0}
 WITH_CRITICS = [stage for stage in STAGES if stage.adversarial]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> Context:
     torch.manual_seed(0)

@@ -5,24 +5,20 @@ import pytest
 import torch
 
 from streamheal.heal import networks
-from streamheal.train import data, tasks
-from streamheal.train.bank import Bank
+from streamheal.train import tasks
 from streamheal.train.jitter import Jitter
-from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
-from streamheal.train.task import Batch, Context
+from streamheal.train.task import Batch
 from streamheal.train.views import Views
 from tests.heal.networks.test_networks import SMALL
-from tests.train.faces import write_shard
+from tests.train.tasks import stages
 
 KINDS = {"landmark-maps": "fan-lite", "landmark-points": "landmark-regressor"}
 
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    faces = data.load([write_shard(folder, "faces128-train-00", [""] * 8)], folder)
-    return Context(Bank.draw(0, 2), faces, Priors(folder))
+    return stages.context(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -30,17 +26,8 @@ class TestBoth:
     def test_lowers_its_loss_on_a_fixed_batch(self, kind, context):
         torch.manual_seed(0)
         task = tasks.build(kind, {}, context)
-        network = networks.build(KINDS[kind], SMALL[KINDS[kind]]).train()
-        optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
-        lost = []
-        for _ in range(25):
-            gen = torch.Generator().manual_seed(0)
-            batch = Batch.of(context.faces, np.arange(4), gen, mirror=True)
-            loss = sum(task.losses(network, batch, gen, Stage()).parts.values())
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            lost.append(loss.item())
+        network = networks.build(KINDS[kind], SMALL[KINDS[kind]])
+        lost = stages.train(task, network, context.faces, Stage(), steps=25, rate=1e-2)
         assert lost[-1] < 0.9 * lost[0]
 
     @torch.inference_mode()

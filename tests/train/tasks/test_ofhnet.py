@@ -20,14 +20,6 @@ OPTIONS = {"critic_width": 4}
 INPAINTING, UPSAMPLING = Stage(train=("inpainting",)), Stage(train=("upsampling",), adversarial=True)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> Context:
     torch.manual_seed(0)
