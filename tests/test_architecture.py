@@ -7,7 +7,7 @@ import streamheal
 
 PACKAGE = Path(streamheal.__file__).parent
 STAGES = {"video", "faces", "heal", "publish", "watch"}
-BASE = {"config", "records", "errors", "weights", "vault", "__init__"}
+BASE = {"config", "records", "errors", "weights", "vault", "audit", "__init__"}
 WHOLE = {"pipeline", "pipeline_file", "runs", "console", "doctor", "cli"}
 
 # part → what it may import of streamheal, besides itself
@@ -20,6 +20,7 @@ ALLOWED = {
     "config": {"errors", "records"},
     "weights": {"errors"},
     "vault": {"config", "errors"},
+    "audit": {"errors"},
     "pipeline_file": {"config", "errors", "__init__"},
     "runs": {"config", "errors", "records"},
     "pipeline": BASE | STAGES | {"runs", "pipeline_file"},
