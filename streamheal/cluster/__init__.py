@@ -1,0 +1,1 @@
+"""Streamheal on many machines, with Kafka between them: ingest near the cameras, heal near the GPUs."""
