@@ -11,6 +11,7 @@ from rich.table import Table
 from streamheal import pipeline
 from streamheal.errors import redact
 
+_TOLD = ("dropped", "superseded", "recordings", "reconnects", "frames.corrupt", "kafka", "folder")  # counts by name
 PLAIN_EVERY = 10.0  # seconds between lines where the output is no terminal
 
 
@@ -66,7 +67,9 @@ class RunDisplay:
         table.add_row("abstained", f"{counts.get('abstained', 0)} (original published, nothing invented)")
         for name in sorted(counts):
             if (
-                name.startswith(("dropped", "superseded", "recordings", "reconnects", "frames.corrupt"))
+                name.startswith(
+                    ("dropped", "superseded", "recordings", "reconnects", "frames.corrupt", "kafka", "folder")
+                )
                 and counts[name]
             ):
                 table.add_row(name, str(counts[name]))

@@ -14,10 +14,12 @@ from streamheal.config import PipelineConfig
 from streamheal.faces.detector import build_detector
 from streamheal.pipeline.live import LiveRun
 from streamheal.pipeline.recorded import heal_recordings
+from streamheal.pipeline.shedding import SheddingSink
 from streamheal.pipeline.stages import Progress, Stages, Summary, Teller
 from streamheal.publish.folder import FolderSink
 from streamheal.publish.report import write_report
 from streamheal.publish.sink import Sink
+from streamheal.vault import Vault
 from streamheal.video.recordings import list_recordings
 from streamheal.watch.counters import Counters
 
@@ -70,6 +72,8 @@ class Pipeline:
             for sink in sinks:
                 if not sink.flush(patience):
                     summary.warnings.append(f"{sink.name}: not everything has arrived; it waits for the next start")
+                for name, count in sink.counts().items():
+                    self.counters.add(f"{sink.name}.{name}", count)
         summary.stopped = self._stop.is_set()
         summary.seconds = time.monotonic() - started
         summary.counts = self.counters.snapshot()
@@ -93,11 +97,11 @@ class Pipeline:
         if (kafka := self.config.kafka) is not None:
             from streamheal.publish.kafka import KafkaSink
 
-            outbox = kafka.outbox or self.config.output.path / "outbox.sqlite"
-            sinks.append(KafkaSink(kafka, outbox, require=not self.config.source.live))
+            vault = Vault.from_config(self.config.encryption)
+            sinks.append(KafkaSink(kafka, self.config.outbox, require=not self.config.source.live, vault=vault))
         if self.config.output is not None:
             sinks.append(FolderSink(self.config.output.path))
-        return sinks
+        return [SheddingSink(sink) for sink in sinks] if self.config.source.live else sinks
 
     def _state_folder(self) -> Path:
         """Where a run keeps what it needs to go on."""

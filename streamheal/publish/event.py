@@ -47,6 +47,11 @@ def key(face: HealedFace) -> bytes:
     return face.job.camera.encode()
 
 
+def last(face: HealedFace) -> bool:
+    """Whether the track is over: no newer revision of it will come."""
+    return face.job.reason == "ended"
+
+
 def attributes(face: HealedFace) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0 attributes as Kafka headers. The same face always gives the same ones."""
     job = face.job

@@ -5,46 +5,51 @@
 
 An event's line is written after its pictures, so a line always has its pictures beside it. Lines are the memory of
 what was published: the same id again adds nothing, also after a crash.
+
+With a key the pictures are sealed (`…-original.png.sealed`), and so are the embeddings in the lines (base64 of the
+sealed bytes); `"sealed"` names the key. The rest of a line stays readable: when, where, how good.
 """
 
-import json
-import os
+import base64
+import contextlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from streamheal.errors import SinkError
 from streamheal.publish import event
+from streamheal.publish.event_file import EventFile, read_events
 from streamheal.publish.pictures import grey, png, restored_png
 from streamheal.records import HealedFace
+from streamheal.vault import Vault
+
+__all__ = ["KINDS", "SEALED", "FolderSink", "picture_name", "read_embedding", "read_events", "read_picture"]
 
 KINDS = ("original", "occlusion", "evidence", "restored")
+SEALED = ".sealed"
 
 
 class FolderSink:
-    """Writes healed faces below `path`. Raises SinkError where nothing can be written."""
+    """Writes healed faces below `path`, sealed if `vault` has a key. Raises SinkError where nothing can be written.
+
+    `clock` gives UTC seconds: an event says when it was healed, and its time to be kept counts from there.
+    """
 
     name = "folder"
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, *, vault: Vault | None = None, clock: Callable[[], float] = time.time):
         self.path = path
+        self._vault = vault or Vault()
+        self._clock = clock
         try:
             (path / "faces").mkdir(parents=True, exist_ok=True)
-            self._events = (path / "events.jsonl").open("a+b")
-            self.published = {e["id"] for e in self._recover()}
+            self._events = EventFile(path)
+            self.published = set(self._events.recover())
         except OSError as error:
             raise SinkError(f"output.path {path} can't be written: {error.strerror}; choose another folder") from error
-
-    def _recover(self) -> Iterator[dict]:
-        """The events already there; a last line that a crash cut short is taken away."""
-        self._events.seek(0)
-        whole = 0
-        for line in self._events:
-            if not line.endswith(b"\n"):
-                break
-            whole += len(line)
-            yield json.loads(line)
-        self._events.truncate(whole)
 
     def add(self, face: HealedFace) -> None:
         if face.id in self.published:
@@ -55,22 +60,29 @@ class FolderSink:
             "evidence": png(grey(face.evidence)),
             "restored": restored_png(face),
         }
-        names = {kind: picture_name(face, kind) for kind, data in pictures.items() if data is not None}
-        line = json.dumps({**event.to_json(face), "pictures": names}, separators=(",", ":"))
+        ending = SEALED if self._vault.key_id else ""
+        names = {kind: picture_name(face, kind) + ending for kind, data in pictures.items() if data is not None}
+        line = {**event.to_json(face), "pictures": names, "healed_at": event.iso_time(self._clock())}
+        if self._vault.key_id:
+            _seal_embeddings(line, face, self._vault)
         try:
             for kind, name in names.items():
                 target = self.path / name
                 target.parent.mkdir(exist_ok=True)
-                target.write_bytes(pictures[kind])
-            self._events.write(line.encode() + b"\n")
-            self._events.flush()
-            os.fsync(self._events.fileno())
+                target.write_bytes(self._vault.seal(pictures[kind], about(face.id, kind)))
+            self._events.append(line)
         except OSError as error:
+            for name in names.values():
+                with contextlib.suppress(OSError):
+                    (self.path / name).unlink(missing_ok=True)
             raise SinkError(f"output.path {self.path}: {error.strerror}; what was written before is whole") from error
         self.published.add(face.id)
 
     def flush(self, timeout: float) -> bool:
         return True  # add() has already brought it to the disk
+
+    def counts(self) -> dict[str, int]:
+        return {}
 
     def close(self) -> None:
         self._events.close()
@@ -84,7 +96,42 @@ def picture_name(face: HealedFace, kind: str) -> str:
     return f"faces/{run}/{camera}-e{job.epoch}-t{job.track:05d}-r{job.revision:02d}-{kind}.png"
 
 
-def read_events(path: Path) -> list[dict]:
-    """The events in the folder at `path`, in the order of publication."""
-    lines = (path / "events.jsonl").read_bytes().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+def picture_path(folder: Path, name: str) -> Path:
+    """Where the picture `name` of an event lies. Raises SinkError for a name that leads out of `folder`/faces: then
+    somebody else wrote that line."""
+    path = folder / name
+    if not path.resolve().is_relative_to((folder / "faces").resolve()):
+        raise SinkError(f"{folder / 'events.jsonl'} names the picture {name!r}, which is not below faces/; mend the line")
+    return path
+
+
+def read_picture(folder: Path, event: dict, kind: str, vault: Vault) -> bytes:
+    """The PNG of an event's picture. Raises VaultError if it doesn't open, OSError if it is not there."""
+    data = picture_path(folder, event["pictures"][kind]).read_bytes()
+    return vault.open(data, about(event["id"], kind))
+
+
+def read_embedding(event: dict, of: str, vault: Vault) -> np.ndarray | None:
+    """The embedding of an event's `original` or `restored` face, `(D,)` float32, L2-normalised; None where there is
+    none. Raises VaultError if it doesn't open."""
+    said = (event[of] or {}).get("embedding")
+    if isinstance(said, str):
+        return np.frombuffer(vault.open(base64.b64decode(said), about(event["id"], f"{of} embedding")), "<f4")
+    return None if said is None else np.array(said, np.float32)
+
+
+def seal_embedding(values: np.ndarray, id: str, of: str, vault: Vault) -> str:
+    """An embedding as it stands in a line: base64 of sealed little-endian float32."""
+    return base64.b64encode(vault.seal(values.astype("<f4").tobytes(), about(id, f"{of} embedding"))).decode()
+
+
+def about(id: str, what: str) -> str:
+    """Where a sealed value of the folder belongs."""
+    return f"folder {id} {what}"
+
+
+def _seal_embeddings(line: dict, face: HealedFace, vault: Vault) -> None:
+    line["sealed"] = vault.key_id
+    line["original"]["embedding"] = seal_embedding(face.embedding_original, face.id, "original", vault)
+    if face.embedding_restored is not None:
+        line["restored"]["embedding"] = seal_embedding(face.embedding_restored, face.id, "restored", vault)

@@ -14,7 +14,8 @@ import random
 import re
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -26,11 +27,15 @@ from streamheal.publish import event
 from streamheal.publish.kafka_client import connect, disconnect, tls
 from streamheal.publish.outbox import Event, Outbox
 from streamheal.records import HealedFace
+from streamheal.vault import Vault
 
 log = logging.getLogger(__name__)
 
 BATCH = 64
 """Events that are sent before the answers are waited for: what a crash may send twice, at most."""
+
+IDLE = 2.0
+"""Seconds between looks into an empty outbox: dead letters that somebody lets wait again are found so."""
 
 # What no further try can cure, because it is about the record itself.
 _HOPELESS = (
@@ -58,6 +63,7 @@ class Codec(Protocol):
     def key(self, record) -> bytes: ...
     def attributes(self, record) -> list[tuple[str, bytes]]: ...
     def encode(self, record) -> bytes: ...
+    def last(self, record) -> bool: ...
 
 
 class KafkaSink:
@@ -67,7 +73,10 @@ class KafkaSink:
 
     With `require` the broker must answer within `connect_timeout` seconds before anything is processed, else
     SinkError: right for a recording, which can be run again. Without it an unreachable broker is tried again for as
-    long as the sink lives: right for cameras, whose footage comes only once.
+    long as the sink lives, and an outbox that is full, or whose disk is, sheds events (see `outbox.py`) where it would
+    raise with `require`: right for cameras, whose footage comes only once.
+
+    `vault` seals events while they wait. `rest(event, seconds)` waits out a backoff unless the event is set before.
 
     Raises SinkError also if the outbox can't be used or a certificate can't be read.
     """
@@ -83,17 +92,20 @@ class KafkaSink:
         connect_timeout: float = 10.0,
         backoff: tuple[float, float] = (0.5, 30.0),
         codec: Codec = event,
+        vault: Vault | None = None,
+        rest: Callable[[threading.Event, float], object] = threading.Event.wait,
     ):
         self.stats = KafkaStats()
         self._settings = settings
         self._codec = codec
         self._connect_timeout = connect_timeout
         self._backoff = backoff  # first and longest wait, seconds
+        self._rest = rest
         self._tls = tls(settings)
         self._producer = None
         if settings.security_protocol == "SASL_PLAINTEXT":
             log.warning("kafka: SASL_PLAINTEXT sends events, and with PLAIN the password, unencrypted")
-        self._outbox = Outbox(outbox)
+        self._outbox = Outbox(outbox, max_bytes=settings.outbox_max_bytes, vault=vault, shedding=not require)
         if waiting := self.waiting:
             log.info("kafka: %d events of an earlier run wait in %s and are sent now", waiting, outbox)
         if require:
@@ -118,10 +130,19 @@ class KafkaSink:
         """Events that are healed and not yet acknowledged."""
         return self._outbox.counts().waiting
 
+    def counts(self) -> dict[str, int]:
+        """Where every event that ever came into this outbox is, in this run and earlier ones: `added` is the sum of
+        `acknowledged`, `waiting`, `dead`, `shed` and `forgotten`."""
+        return asdict(self._outbox.accounts())
+
     def add(self, face: HealedFace) -> None:
-        """Put the face into the outbox; it is durable when this returns. Raises SinkError if the disk refuses."""
+        """Put the face into the outbox; it is durable when this returns, unless it was shed and counted as that.
+
+        Raises SinkError, with `require`, if there is no room.
+        """
         codec = self._codec
-        if self._outbox.add(face.id, codec.key(face), codec.attributes(face), codec.encode(face)):
+        headers, payload = codec.attributes(face), codec.encode(face)
+        if self._outbox.add(face.id, codec.key(face), headers, payload, last=codec.last(face)):
             self.stats.added += 1
         self._work.set()
 
@@ -146,12 +167,17 @@ class KafkaSink:
         self._hurry.set()
         self._work.set()
         self._thread.join(2)  # longer only while a connection is being made; then the thread ends by itself
-        counts = self._outbox.counts()
-        if counts.waiting:
-            log.warning("kafka: %d events wait in %s and are sent at the next start", counts.waiting, self._outbox.path)
-        if counts.dead:
-            log.warning("kafka: %d events in %s can't be delivered (dead letters)", counts.dead, self._outbox.path)
-        self._outbox.close()
+        try:
+            counts, path = self._outbox.counts(), self._outbox.path
+            if counts.waiting:
+                log.warning("kafka: %d events wait in %s and are sent at the next start", counts.waiting, path)
+            if counts.dead:
+                log.warning(
+                    "kafka: %d events in %s can't be delivered; `streamheal outbox list --dead %s` says why",
+                    counts.dead, path, path,
+                )  # fmt: skip
+        finally:
+            self._outbox.close()
 
     def __repr__(self) -> str:
         return f"KafkaSink({self._settings.topic!r} at {', '.join(self._settings.bootstrap_servers)})"
@@ -166,7 +192,7 @@ class KafkaSink:
                     self._work.clear()
                     events = self._outbox.pending(limit=1 if self._one_by_one else BATCH)
                     if not events:
-                        self._work.wait()
+                        self._work.wait(IDLE)
                         continue
                     self._deliver(events)
                     if failed:
@@ -181,7 +207,7 @@ class KafkaSink:
                     self._let_go()
                     self._hurry.clear()
                     if not self._stop.is_set():
-                        self._hurry.wait(self._delay(failed))
+                        self._rest(self._hurry, self._delay(failed))
                 finally:
                     with self._settled:
                         self._settled.notify_all()

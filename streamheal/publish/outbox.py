@@ -1,32 +1,39 @@
 """The outbox: where events wait on disk, in order, until the broker has acknowledged them.
 
-One SQLite file in WAL mode with `synchronous=FULL`: when `add` returns, the event outlives a killed process and a
-power cut. Rows leave when they are acknowledged; those that can never be delivered stay as dead letters, with the
-reason. Delivery is at least once: an event acknowledged just before a crash is sent again, with the same id.
+When `add` returns, the event outlives a killed process and a power cut. Rows leave when they are acknowledged; those
+that can never be delivered stay as dead letters, with the reason. Delivery is at least once: an event acknowledged
+just before a crash is sent again, with the same id.
+
+Every event is accounted for, over all runs on the same file: added = acknowledged + waiting + dead + shed + forgotten.
+The totals are counted in the transactions that move the rows.
+
+Where there is no room, because the outbox has reached `max_bytes` or because the disk is full, events are shed in this
+order, and in each class the oldest first: revisions of a track of which a newer one came after; dead letters; other
+events; a track's last ones.
 """
 
 import json
+import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamheal.errors import SinkError
+from streamheal.errors import SinkError, VaultError
+from streamheal.publish.outbox_file import BALLAST, NoRoom, OutboxFile
+from streamheal.publish.spell import Spell
+from streamheal.vault import Vault
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    seq      INTEGER PRIMARY KEY AUTOINCREMENT,     -- the order of sending
-    id       TEXT NOT NULL UNIQUE,
-    key      BLOB NOT NULL,
-    headers  TEXT NOT NULL,                         -- JSON: [[name, value], …]
-    payload  BLOB NOT NULL,
-    added_ns INTEGER NOT NULL,
-    dead     TEXT                                   -- why it will never be delivered; NULL while it waits
-);
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (seq) WHERE dead IS NULL;
-"""
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 10_000_000_000
+
+# What is shed first. Dead letters have a rank of their own, whatever they were before.
+_SUPERSEDED, _DEAD, _ORDINARY, _LAST = 0, 1, 2, 3
+
+_ROW_BYTES = 8192  # what a row takes beside its payload: its share of the tree's, the indexes' and the freed pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,106 +48,334 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One row as a person wants to see it."""
+
+    id: str
+    added_ns: int
+    bytes: int
+    """Of the payload."""
+    reason: str | None
+    """Why it can't be delivered; None while it waits."""
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     waiting: int
     dead: int
 
 
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Where every event that ever came into an outbox is."""
+
+    added: int
+    acknowledged: int
+    waiting: int
+    dead: int
+    shed: int
+    """Given up for want of room."""
+    forgotten: int
+    """Deleted because somebody asked, or because its time to be kept was over."""
+
+    @property
+    def balanced(self) -> bool:
+        return self.added == self.acknowledged + self.waiting + self.dead + self.shed + self.forgotten
+
+
 class Outbox:
     """Safe to use from several threads. Don't carry it across a fork.
 
-    Raises SinkError, from every method, if the file can't be read or written (a full disk, no permission, not an
-    outbox).
+    With `shedding` an `add` that finds no room sheds by the policy above, says so once, and never raises for it: right
+    for cameras. Without, it raises and keeps everything: right for a recording, which can be run again.
+
+    Payloads are sealed by `vault` while they wait. `create`: make the file where there is none. `clock`: seconds.
+
+    Raises SinkError, from every method, if the file can't be read or written (no permission, not an outbox, damaged).
     """
 
-    def __init__(self, path: Path):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int = MAX_BYTES,
+        vault: Vault | None = None,
+        shedding: bool = False,
+        create: bool = True,
+        ballast: int = BALLAST,
+        clock: Callable[[], float] = time.time,
+    ):
         self.path = path
-        self._lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise SinkError(f"outbox {path} can't be opened: {error}; check the folder and its permissions") from error
-        try:
-            self._run("PRAGMA journal_mode=WAL")
-            self._run("PRAGMA synchronous=FULL")
-            with self._lock:
-                self._db.executescript(_SCHEMA)
-        except (SinkError, sqlite3.Error) as error:
-            self._db.close()
-            raise SinkError(
-                f"outbox {path} can't be used: {error.__cause__ or error}; if it is not an outbox of streamheal, "
-                "name another file"
-            ) from error
+        self._max_bytes = max_bytes
+        self._vault = vault or Vault()
+        self._shedding = shedding
+        self._clock = clock
+        self._spell = Spell(log, f"outbox {path} keeps every event again; %d were shed")
+        self._counting = threading.Lock()
+        self._unwritten = 0  # events shed while not even a number could be written
+        self._file = OutboxFile(path, create=create, ballast=ballast)
 
-    def add(self, id: str, key: bytes, headers: list[tuple[str, bytes]], payload: bytes) -> bool:
-        """Keep an event, durably. False if one with this id waits here already (or is dead): then nothing changes."""
+    def add(self, id: str, key: bytes, headers: list[tuple[str, bytes]], payload: bytes, *, last: bool = False) -> bool:
+        """Keep an event, durably. False if one with this id waits here already (or is dead): then nothing changes.
+
+        `id` is `run/camera/epoch/track/revision`; `last`: no newer revision of the track will come.
+        """
         said = json.dumps([[name, value.decode()] for name, value in headers], ensure_ascii=False)
-        row = (id, key, said, payload, time.time_ns())
-        done = self._run(
-            "INSERT OR IGNORE INTO outbox (id, key, headers, payload, added_ns) VALUES (?, ?, ?, ?, ?)", row
-        )
-        return done.rowcount == 1
+        sealed = self._vault.seal(payload, _about(id))
+        row = (id, int(self._clock() * 1e9), key, said, sealed)
+        try:
+            new, shed = self._file.write(lambda db: self._fit_in(db, row, _LAST if last else _ORDINARY))
+            self._write_down()
+        except SinkError as error:
+            if not self._shedding:
+                raise
+            with self._counting:
+                self._unwritten += 1
+            new, shed = True, 1
+            self._spell.trouble(f"{error}; until it can be written, healed faces are lost, and kafka.shed counts them")
+        else:
+            if shed:
+                full = "the disk is full" if self._file.tight else f"{self._max_bytes} bytes are its most"
+                self._spell.trouble(
+                    f"outbox {self.path} has no room ({full}): what matters least is shed, and kafka.shed counts it",
+                    shed,
+                )
+        if not shed:
+            self._spell.well()
+        return new
 
     def pending(self, limit: int = 64, max_bytes: int = 4_000_000) -> list[Event]:
-        """The oldest waiting events, in the order they were added: at most `limit`, and about `max_bytes`, but one."""
+        """The oldest waiting events, in the order they were added: at most `limit`, and about `max_bytes`, but one.
+
+        What its seal doesn't open becomes a dead letter.
+        """
         events, size = [], 0
-        with self._lock:
-            rows = self._run(
-                "SELECT seq, id, key, headers, payload FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT ?",
-                (limit,),
-            )
-            for seq, id, key, headers, payload in rows:
-                size += len(payload)
-                if events and size > max_bytes:
-                    break
-                pairs = [(name, value.encode()) for name, value in json.loads(headers)]
-                events.append(Event(seq, id, key, pairs, payload))
-            rows.close()
+        sizes = self._file.read(
+            "SELECT seq, length(payload) FROM outbox WHERE dead IS NULL ORDER BY seq LIMIT ?", (limit,)
+        )
+        for seq, length in sizes:
+            size += length
+            if events and size > max_bytes:
+                break
+            for row in self._file.read("SELECT seq, id, key, headers, payload FROM outbox WHERE seq = ?", (seq,)):
+                event = self._opened(*row)
+                if event is not None:
+                    events.append(event)
         return events
 
     def acknowledge(self, events: Iterable[Event]) -> None:
         """The broker has these: forget them, all in one transaction."""
-        self._run_many("DELETE FROM outbox WHERE seq = ?", [(e.seq,) for e in events])
+        places = [event.seq for event in events]
+        self._file.write(lambda db: _delete(db, places, "acknowledged"))
+        self._file.give_back()
 
     def bury(self, event: Event, reason: str) -> None:
         """`event` can never be delivered: keep it as a dead letter with the reason, and don't try again."""
-        self._run("UPDATE outbox SET dead = ? WHERE seq = ?", (reason, event.seq))
+        self._bury(event.seq, reason)
 
     def dead(self) -> list[tuple[str, str]]:
         """Ids of the dead letters with the reason of each, oldest first."""
-        with self._lock:
-            return self._run("SELECT id, dead FROM outbox WHERE dead IS NOT NULL ORDER BY seq").fetchall()
+        return self._file.read("SELECT id, dead FROM outbox WHERE dead IS NOT NULL ORDER BY seq")
+
+    def entries(self, *, dead: bool, limit: int | None = None) -> list[Entry]:
+        """The dead letters, or the events that wait, oldest first."""
+        rows = self._file.read(
+            f"SELECT id, added_ns, length(payload), dead FROM outbox WHERE dead IS {'NOT ' if dead else ''}NULL "
+            "ORDER BY seq LIMIT ?",
+            (-1 if limit is None else limit,),
+        )
+        return [Entry(*row) for row in rows]
+
+    def resend(self, ids: Iterable[str] | None = None) -> int:
+        """Let these dead letters, or all, wait again in their old places. How many they are.
+
+        Raises SinkError, and changes nothing, if one of `ids` is no dead letter here.
+        """
+
+        def work(db: sqlite3.Connection) -> int:
+            found = _dead_letters(db, ids)
+            db.executemany("UPDATE outbox SET dead = NULL WHERE seq = ?", [(seq,) for seq in found])
+            return len(found)
+
+        return self._file.write(work)
+
+    def purge(self, ids: Iterable[str] | None = None, *, before_ns: int | None = None) -> int:
+        """Delete these dead letters, or all, for good; only those added before `before_ns` (UTC) if given. How many
+        they are; they count as forgotten.
+
+        Raises SinkError, and changes nothing, if one of `ids` is no dead letter here.
+        """
+
+        def work(db: sqlite3.Connection) -> int:
+            found = _dead_letters(db, ids)
+            if before_ns is not None:
+                old = {seq for (seq,) in db.execute("SELECT seq FROM outbox WHERE added_ns < ?", (before_ns,))}
+                found = [seq for seq in found if seq in old]
+            return _delete(db, found, "forgotten")
+
+        return self._erase(work)
+
+    def forget(self, *, camera: str | None = None, track: str | None = None, before_ns: int | None = None) -> int:
+        """Delete what waits or is dead of a camera, of a track, or added before a moment (UTC nanoseconds): what
+        meets all that is given. How many events that were; nothing of them is left in the file.
+
+        `track` is `camera/epoch/track`, as the event's subject, or `run/camera/epoch/track`. Raises ValueError if
+        nothing is given.
+        """
+        if camera is None and track is None and before_ns is None:
+            raise ValueError("forget what? give camera, track or before_ns")
+
+        def meant(id: str, added_ns: int) -> bool:
+            of, _ = _parts(id)
+            return (
+                (camera is None or of.split("/")[-3:-2] == [camera])
+                and (track is None or f"/{of}".endswith(f"/{track}"))
+                and (before_ns is None or added_ns < before_ns)
+            )
+
+        def work(db: sqlite3.Connection) -> int:
+            rows = db.execute("SELECT seq, id, added_ns FROM outbox").fetchall()
+            return _delete(db, [seq for seq, id, added_ns in rows if meant(id, added_ns)], "forgotten")
+
+        return self._erase(work)
+
+    def expire(self, before_ns: int) -> int:
+        """Delete everything added before `before_ns` (UTC), as `forget` does."""
+        return self.forget(before_ns=before_ns)
 
     def counts(self) -> Counts:
-        with self._lock:
-            row = self._run("SELECT count(*) FILTER (WHERE dead IS NULL), count(dead) FROM outbox").fetchone()
-        return Counts(*row)
+        accounts = self.accounts()
+        return Counts(accounts.waiting, accounts.dead)
+
+    def accounts(self) -> Accounts:
+        """All of one moment."""
+        with self._counting:
+            [(added, acknowledged, waiting, dead, shed, forgotten)] = self._file.read(
+                "SELECT added, acknowledged, (SELECT count(*) FROM outbox WHERE dead IS NULL),"
+                " (SELECT count(*) FROM outbox WHERE dead IS NOT NULL), shed, forgotten FROM totals"
+            )
+            lost = self._unwritten
+        return Accounts(added + lost, acknowledged, waiting, dead, shed + lost, forgotten)
+
+    @property
+    def used(self) -> int:
+        """Bytes in use in the file."""
+        return self._file.used
+
+    def check(self) -> None:
+        """Read the whole file. Raises SinkError if it is damaged."""
+        self._file.check()
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    def _run(self, sql: str, values: tuple = ()) -> sqlite3.Cursor:
         try:
-            with self._lock:
-                return self._db.execute(sql, values)
-        except sqlite3.Error as error:
-            raise self._broken(error) from error
+            self._write_down()
+        except SinkError as error:
+            log.error("%s; %d events that were shed are in no count", error, self._unwritten)
+        self._file.close()
 
-    def _run_many(self, sql: str, rows: list[tuple]) -> None:
+    def _fit_in(self, db: sqlite3.Connection, row: tuple, rank: int) -> tuple[bool, int]:
+        """Whether the event is new, and how many were shed for it, itself included."""
+        id, _, key, said, payload = row
+        if db.execute("SELECT 1 FROM outbox WHERE id = ?", (id,)).fetchone():
+            return False, 0
+        db.execute("SAVEPOINT shedding")
+        older, newer = _other_revisions(db, id)
+        db.executemany(f"UPDATE outbox SET rank = {_SUPERSEDED} WHERE seq = ?", older)
+        if newer:
+            rank = _SUPERSEDED
+        shed, need = 0, len(key) + len(said) + len(payload) + _ROW_BYTES
+        while self._file.used + need > self._most:
+            if not self._shedding:
+                raise self._full()
+            victim = _least(db)
+            if victim is None or victim[0] > rank:
+                db.execute("ROLLBACK TO shedding")  # it matters least itself: the others stay
+                db.execute("UPDATE totals SET added = added + 1, shed = shed + 1")
+                return True, 1
+            shed += _delete(db, [victim[1]], "shed")
+        db.execute(
+            "INSERT INTO outbox (id, added_ns, key, headers, payload, rank) VALUES (?, ?, ?, ?, ?, ?)", (*row, rank)
+        )
+        db.execute("UPDATE totals SET added = added + 1")
+        return True, shed
+
+    @property
+    def _most(self) -> int:
+        """Bytes that may be in use: a full disk is an outbox that may not grow."""
+        return min(self._max_bytes, self._file.size) if self._file.tight else self._max_bytes
+
+    def _full(self) -> SinkError:
+        if self._file.tight:
+            return NoRoom(f"outbox {self.path}: the disk is full; check its free space, and run again")
+        return SinkError(
+            f"outbox {self.path} is full: kafka.outbox_max_bytes is {self._max_bytes}; what waits in it must reach the "
+            "broker first: see that the broker runs, and run again"
+        )
+
+    def _write_down(self) -> None:
+        """Put what could only be counted in memory into the totals."""
+        with self._counting:
+            if self._unwritten:
+                owed = (self._unwritten, self._unwritten)
+                self._file.write(lambda db: db.execute("UPDATE totals SET added = added + ?, shed = shed + ?", owed))
+                self._unwritten = 0
+
+    def _opened(self, seq: int, id: str, key: bytes, headers: str, sealed: bytes) -> Event | None:
         try:
-            with self._lock:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    self._db.executemany(sql, rows)
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
-        except sqlite3.Error as error:
-            raise self._broken(error) from error
+            payload = self._vault.open(sealed, _about(id))
+        except VaultError as error:
+            log.error("outbox %s: %s can't be opened and is kept as a dead letter: %s", self.path, id, error)
+            self._bury(seq, str(error))
+            return None
+        return Event(seq, id, key, [(name, value.encode()) for name, value in json.loads(headers)], payload)
 
-    def _broken(self, error: sqlite3.Error) -> SinkError:
-        return SinkError(f"outbox {self.path}: {error}; check the disk's free space and the file's permissions")
+    def _bury(self, seq: int, reason: str) -> None:
+        self._file.write(lambda db: db.execute("UPDATE outbox SET dead = ? WHERE seq = ?", (reason, seq)))
+
+    def _erase(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        erased = self._file.write(work)
+        self._file.give_back(all=True)
+        return erased
+
+
+def _about(id: str) -> str:
+    """What a payload's seal is bound to."""
+    return f"{id} payload"
+
+
+def _parts(id: str) -> tuple[str, int]:
+    """Track (`run/camera/epoch/track`) and revision of an event's id. An id of another form is a track of its own."""
+    track, _, revision = id.rpartition("/")
+    return (track, int(revision)) if track and revision.isdecimal() else (id, 0)
+
+
+def _other_revisions(db: sqlite3.Connection, id: str) -> tuple[list[tuple[int]], bool]:
+    """The places of the older revisions of the same track, and whether a newer one is here."""
+    track, revision = _parts(id)
+    # "0" is the character after "/": all ids that begin with "track/", by the index on ids.
+    rows = db.execute("SELECT seq, id FROM outbox WHERE id > ? AND id < ?", (f"{track}/", f"{track}0")).fetchall()
+    known = [(seq, _parts(other)[1]) for seq, other in rows if _parts(other)[0] == track]
+    return [(seq,) for seq, other in known if other < revision], any(other > revision for _, other in known)
+
+
+def _least(db: sqlite3.Connection) -> tuple[int, int] | None:
+    """Rank and place of what matters least."""
+    waits = db.execute("SELECT rank, seq FROM outbox WHERE dead IS NULL ORDER BY rank, seq LIMIT 1").fetchone()
+    dead = db.execute(f"SELECT {_DEAD}, seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq LIMIT 1").fetchone()
+    return min((row for row in (waits, dead) if row is not None), default=None)
+
+
+def _dead_letters(db: sqlite3.Connection, ids: Iterable[str] | None) -> list[int]:
+    found = dict(db.execute("SELECT id, seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq"))
+    if ids is None:
+        return list(found.values())
+    wanted = list(dict.fromkeys(ids))
+    if missing := [id for id in wanted if id not in found]:
+        raise SinkError(f"no dead letter has the id {', '.join(missing)}; `streamheal outbox list --dead` shows them")
+    return [found[id] for id in wanted]
+
+
+def _delete(db: sqlite3.Connection, places: Iterable[int], counted_as: str) -> int:
+    gone = max(0, db.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in places]).rowcount)
+    db.execute(f"UPDATE totals SET {counted_as} = {counted_as} + ?", (gone,))
+    return gone

@@ -24,6 +24,10 @@ class Sink(Protocol):
         """Wait at most `timeout` seconds; True when everything that was added has arrived where it should."""
         ...
 
+    def counts(self) -> dict[str, int]:
+        """What the summary says of this sink, by name; `kafka.` or `folder.` is put before each."""
+        ...
+
     def close(self) -> None:
         """Let go of files, threads and connections. What has not arrived yet stays in the outbox for the next start."""
         ...

@@ -174,9 +174,19 @@ def test_the_password_is_in_no_message(nobody, box, program_log):
     assert SECRET not in said
 
 
-def test_a_disk_that_refuses_is_a_sink_error_of_add(nobody, box):
-    sink = patient(nobody, box)
-    sink._outbox._db.execute("PRAGMA max_page_count=1")
+def test_a_recording_stops_where_the_disk_refuses(nobody, box, monkeypatch):
+    monkeypatch.setattr("streamheal.publish.kafka.connect", lambda *_: None)  # the broker of a recording must answer
+    sink = KafkaSink(Kafka(bootstrap_servers=[nobody]), box, require=True)
+    sink._outbox._file._db.execute("PRAGMA max_page_count=1")  # SQLite's own way to say the disk is full
     with pytest.raises(SinkError, match="free space"):
         sink.add(healed_face(side=300, noise=True))
+    sink.close()
+
+
+def test_a_live_run_goes_on_where_the_disk_refuses_and_counts_what_it_shed(nobody, box):
+    sink = patient(nobody, box)
+    sink.add(healed_face(track=1))
+    sink._outbox._file._db.execute("PRAGMA max_page_count=1")
+    sink.add(healed_face(track=2, side=300, noise=True))
+    assert sink.counts() == {"added": 2, "acknowledged": 0, "waiting": 1, "dead": 0, "shed": 1, "forgotten": 0}
     sink.close()

@@ -133,13 +133,13 @@ def test_a_folder_in_the_way_is_one_clear_error(tmp_path):
 
 def test_a_full_disk_is_a_sink_error_and_what_was_kept_stays(outbox):
     add(outbox, "a")
-    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
-    outbox._db.execute(f"PRAGMA max_page_count={pages + 2}")  # SQLite's own way to say the disk is full
+    pages = outbox._file._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._file._db.execute(f"PRAGMA max_page_count={pages + 2}")  # SQLite's own way to say the disk is full
     with pytest.raises(SinkError, match=r"full.*free space"):
         add(outbox, "b", b"x" * 100_000)
     assert ids(outbox) == ["a"]
 
 
 def test_the_file_is_in_wal_mode_and_synced_fully(outbox):
-    assert outbox._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert outbox._file._db.execute("PRAGMA synchronous").fetchone() == (2,)
     assert sqlite3.connect(outbox.path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
