@@ -58,6 +58,9 @@ class CropsCodec:
         }
         return [(name, value.encode()) for name, value in said.items()]
 
+    def last(self, job: HealJob) -> bool:
+        return job.reason == "ended"
+
     def encode(self, job: HealJob) -> bytes:
         """The payload. The best crop always travels, even where it alone is too large: the sender will say so."""
         message = _message(job)
