@@ -96,8 +96,8 @@ def connection(settings: Kafka, context: ssl.SSLContext | None) -> dict:
     }
 
 
-def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float) -> KafkaProducer:
-    """A producer that has spoken to a broker and knows the topic: idempotent, `acks=all`.
+def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float, **more) -> KafkaProducer:
+    """A producer that has spoken to a broker and knows the topic: idempotent, `acks=all`. `more`: its own settings.
 
     Raises SinkError with the cause if that takes longer than `timeout` seconds or is refused.
     """
@@ -126,6 +126,7 @@ def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float) -> 
             metrics_enabled=False,
             **connection(settings, context),
             kafka_client=client,
+            **more,
         )
         producer.partitions_for(settings.topic)
         return producer
