@@ -21,12 +21,14 @@ ALLOWED = {
     "weights": {"errors"},
     "vault": {"config", "errors"},
     "audit": {"errors"},
+    "forgotten": {"errors", "records"},
     "pipeline_file": {"config", "errors", "__init__"},
     "runs": {"config", "errors", "records"},
     "pipeline": BASE | STAGES | {"runs", "pipeline_file"},
     "console": {"pipeline", "errors"},
     "doctor": BASE | {"faces"},
-    "cli": BASE | WHOLE | {"train", "heal", "publish"},
+    "commands": BASE | WHOLE | {"publish"},
+    "cli": BASE | WHOLE | {"train", "heal", "publish", "commands"},
     "__init__": {"heal", "pipeline"},
 }
 

@@ -21,12 +21,10 @@ import numpy as np
 
 from streamheal.errors import SinkError
 from streamheal.publish import event
-from streamheal.publish.event_file import EventFile, read_events
+from streamheal.publish.event_file import EventFile, events_in
 from streamheal.publish.pictures import grey, png, restored_png
 from streamheal.records import HealedFace
 from streamheal.vault import Vault
-
-__all__ = ["KINDS", "SEALED", "FolderSink", "picture_name", "read_embedding", "read_events", "read_picture"]
 
 KINDS = ("original", "occlusion", "evidence", "restored")
 SEALED = ".sealed"
@@ -101,8 +99,15 @@ def picture_path(folder: Path, name: str) -> Path:
     somebody else wrote that line."""
     path = folder / name
     if not path.resolve().is_relative_to((folder / "faces").resolve()):
-        raise SinkError(f"{folder / 'events.jsonl'} names the picture {name!r}, which is not below faces/; mend the line")
+        raise SinkError(
+            f"{folder / 'events.jsonl'} names the picture {name!r}, which is not below faces/; mend the line"
+        )
     return path
+
+
+def read_events(folder: Path) -> list[dict]:
+    """The events in `folder`, in the order of publication."""
+    return list(events_in(folder))
 
 
 def read_picture(folder: Path, event: dict, kind: str, vault: Vault) -> bytes:

@@ -2,20 +2,25 @@
 
 import base64
 import html
-import io
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from streamheal.publish.folder import read_events
+from streamheal.publish.folder import read_events, read_picture
+from streamheal.publish.pictures import from_png, png
+from streamheal.vault import Vault
 
+NAME = "report.html"
 MOST_TRACKS = 400  # a page with more pictures than that no longer scrolls well; the folder has them all
 
 
-def write_report(folder: Path, *, title: str, facts: dict[str, str]) -> Path:
-    """Write `report.html` into `folder` from its events and pictures; the last revision of each track is shown."""
+def write_report(folder: Path, *, title: str, facts: dict[str, str], vault: Vault | None = None) -> Path:
+    """Write `report.html` into `folder` from its events and pictures; the last revision of each track is shown.
+
+    The page itself is never sealed, whatever `vault` had to open for it. Raises VaultError where that is not possible.
+    """
+    vault = vault or Vault()
     last: dict[tuple, dict] = {}
     for event in read_events(folder):
         last[event["run"], event["camera"], event["epoch"], event["track"]] = event
@@ -32,24 +37,31 @@ def write_report(folder: Path, *, title: str, facts: dict[str, str]) -> Path:
         facts=rows,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         note=note,
-        tracks="".join(_track(folder, e) for e in shown) or "<p>No face was published.</p>",
+        tracks="".join(_track(folder, e, vault) for e in shown) or "<p>No face was published.</p>",
     )
-    target = folder / "report.html"
+    target = folder / NAME
     part = target.with_suffix(".part")
     part.write_text(page, encoding="utf-8")
     return part.replace(target)
 
 
-def _track(folder: Path, event: dict) -> str:
+def _track(folder: Path, event: dict, vault: Vault) -> str:
+    def picture(kind: str) -> np.ndarray:
+        return from_png(read_picture(folder, event, kind, vault))
+
     original, quality = event["original"], event["original"]["quality"]
     figures = [
-        _figure(_open(folder, event, "original"), "Original", f"{original['side_px']} px, untouched"),
-        _figure(_hidden(folder, event), "Hidden", f"{quality['visible']:.0%} of the face visible"),
+        _figure(picture("original"), "Original", f"{original['side_px']} px, untouched"),
+        _figure(
+            _hidden(picture("original"), picture("occlusion")),
+            "Hidden",
+            f"{quality['visible']:.0%} of the face visible",
+        ),
     ]
     if event["restored"]:
         share = event["restored"]["evidence_share"]
-        figures.append(_figure(_open(folder, event, "restored"), "Restored", "made by a network"))
-        figures.append(_figure(_evidence(folder, event), "Evidence", f"{share:.0%} backed by what was seen"))
+        figures.append(_figure(picture("restored"), "Restored", "made by a network"))
+        figures.append(_figure(_evidence(picture("evidence")), "Evidence", f"{share:.0%} backed by what was seen"))
     else:
         figures.append(
             f'<figure class="none"><p>{html.escape(event["abstained"])}</p><figcaption><b>Not restored</b>'
@@ -76,28 +88,21 @@ def _clock(iso: str) -> str:
     return iso.split("T")[-1].rstrip("Z")[:12]
 
 
-def _open(folder: Path, event: dict, kind: str) -> Image.Image:
-    return Image.open(folder / event["pictures"][kind])
-
-
-def _hidden(folder: Path, event: dict) -> Image.Image:
+def _hidden(original: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """The original with what hides the face in red."""
-    picture = np.asarray(_open(folder, event, "original").convert("RGB"), np.float32)
-    hidden = 1 - np.asarray(_open(folder, event, "occlusion").convert("L"), np.float32)[..., None] / 255
-    return Image.fromarray(np.uint8(picture * (1 - 0.65 * hidden) + np.array([225, 45, 45]) * 0.65 * hidden))
+    hidden = 1 - visible.astype(np.float32)[..., None] / 255
+    return np.uint8(original * (1 - 0.65 * hidden) + np.array([225, 45, 45]) * 0.65 * hidden)
 
 
-def _evidence(folder: Path, event: dict) -> Image.Image:
+def _evidence(evidence: np.ndarray) -> np.ndarray:
     """Blue where the pixel is backed by visible input, orange where it was invented (both tell apart without colour
     vision)."""
-    share = np.asarray(_open(folder, event, "evidence").convert("L"), np.float32)[..., None] / 255
-    return Image.fromarray(np.uint8(np.array([30, 90, 190]) * share + np.array([250, 150, 40]) * (1 - share)))
+    share = evidence.astype(np.float32)[..., None] / 255
+    return np.uint8(np.array([30, 90, 190]) * share + np.array([250, 150, 40]) * (1 - share))
 
 
-def _figure(picture: Image.Image, name: str, text: str) -> str:
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    data = base64.b64encode(out.getvalue()).decode()
+def _figure(picture: np.ndarray, name: str, text: str) -> str:
+    data = base64.b64encode(png(picture)).decode()
     return (
         f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
         f"<figcaption><b>{name}</b><br>{html.escape(text)}</figcaption></figure>"

@@ -1,18 +1,21 @@
 """The folder sink: pictures named by camera, track and revision, and a line for each event."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from streamheal.errors import SinkError
-from streamheal.publish.folder import FolderSink, read_events
+from streamheal.errors import SinkError, VaultError
+from streamheal.publish.folder import FolderSink, read_embedding, read_events, read_picture
+from streamheal.publish.pictures import from_png
+from streamheal.vault import Vault, sealed
 from tests.publish.faces import healed_face
 
 
-def add(path, *faces):
-    sink = FolderSink(path)
+def add(path, *faces, vault=None):
+    sink = FolderSink(path, vault=vault)
     for face in faces:
         sink.add(face)
     assert sink.flush(0)
@@ -65,3 +68,65 @@ def test_names_cannot_leave_the_folder(tmp_path):
     [event] = read_events(tmp_path)
     for name in event["pictures"].values():
         assert (tmp_path / name).resolve().is_relative_to(tmp_path / "faces")
+
+
+VAULT = Vault("k1", {"k1": b"1" * 32})
+
+
+def test_with_a_key_nothing_of_the_face_lies_open_and_the_event_names_the_key(tmp_path):
+    face = healed_face()
+    add(tmp_path, face, vault=VAULT)
+    [event] = read_events(tmp_path)
+    assert event["sealed"] == "k1"
+    for name in event["pictures"].values():
+        assert name.endswith(".png.sealed") and sealed((tmp_path / name).read_bytes())
+    everything = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    assert b"PNG" not in everything and not list(tmp_path.rglob("*.png"))
+    for floats in (face.embedding_original, face.embedding_restored):
+        assert str(round(float(floats[0]), 5)).encode() not in everything and floats.tobytes() not in everything
+
+
+def test_what_was_sealed_is_read_back_as_it_was(tmp_path):
+    face = healed_face()
+    add(tmp_path, face, vault=VAULT)
+    [event] = read_events(tmp_path)
+    assert np.array_equal(from_png(read_picture(tmp_path, event, "original", VAULT)), face.original)
+    assert np.array_equal(read_embedding(event, "original", VAULT), face.embedding_original)
+    assert np.array_equal(read_embedding(event, "restored", VAULT), face.embedding_restored)
+
+
+def test_plain_events_are_read_by_the_same_functions(tmp_path):
+    face = healed_face(restored=False)
+    add(tmp_path, face)
+    [event] = read_events(tmp_path)
+    assert np.array_equal(from_png(read_picture(tmp_path, event, "original", Vault())), face.original)
+    assert np.allclose(read_embedding(event, "original", Vault()), face.embedding_original, atol=1e-6)
+    assert read_embedding(event, "restored", Vault()) is None and "sealed" not in event
+
+
+def test_sealed_pictures_of_two_people_cannot_be_exchanged(tmp_path):
+    add(tmp_path, healed_face(track=1), healed_face(track=2, seed=1), vault=VAULT)
+    one, two = read_events(tmp_path)
+    shutil.copy(tmp_path / two["pictures"]["original"], tmp_path / one["pictures"]["original"])
+    one["original"]["embedding"] = two["original"]["embedding"]
+    with pytest.raises(VaultError, match="belongs elsewhere"):
+        read_picture(tmp_path, one, "original", VAULT)
+    with pytest.raises(VaultError, match="belongs elsewhere"):
+        read_embedding(one, "original", VAULT)
+
+
+def test_a_line_that_points_out_of_the_folder_is_not_followed(tmp_path):
+    add(tmp_path / "out", healed_face())
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    [event] = read_events(tmp_path / "out")
+    event["pictures"]["original"] = "faces/../../secret.png"
+    with pytest.raises(SinkError, match=r"not below faces/"):
+        read_picture(tmp_path / "out", event, "original", Vault())
+
+
+def test_an_event_says_when_it_was_healed(tmp_path):
+    sink = FolderSink(tmp_path, clock=lambda: 1_790_000_005.25)
+    sink.add(healed_face())
+    sink.close()
+    [event] = read_events(tmp_path)
+    assert event["healed_at"] == "2026-09-21T14:13:25.250000Z"
