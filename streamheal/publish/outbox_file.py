@@ -85,10 +85,7 @@ class OutboxFile:
             self._open()
         except (SinkError, sqlite3.Error) as error:
             self._db.close()
-            raise SinkError(
-                f"outbox {path} can't be used: {error.__cause__ or error}; if it is not an outbox of streamheal, "
-                "name another file"
-            ) from error
+            raise (error if isinstance(error, SinkError) else self._error(error)) from error
         self._keep_ballast()
 
     def read(self, sql: str, values: tuple = ()) -> list[tuple]:
@@ -140,7 +137,7 @@ class OutboxFile:
         """Read the whole file. Raises SinkError if it is damaged."""
         found = self.read("PRAGMA quick_check(3)")
         if found != [("ok",)]:
-            raise self._damaged("; ".join(row[0] for row in found))
+            raise self._damaged("; ".join(" ".join(row[0].split()) for row in found))
 
     def close(self) -> None:
         with self._lock:
@@ -155,7 +152,7 @@ class OutboxFile:
         run(f"PRAGMA journal_size_limit={4 * BALLAST}")
         [(version,)] = run("PRAGMA user_version").fetchall()
         if version > _VERSION:
-            raise SinkError("a later version of streamheal made it; use that one")
+            raise SinkError(f"outbox {self.path} was made by a later version of streamheal; use that one")
         if version < _VERSION:
             self.write(self._migrate)
         [(vacuum,)] = run("PRAGMA auto_vacuum").fetchall()
@@ -216,8 +213,10 @@ class OutboxFile:
         kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the class
         if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             return NoRoom(f"outbox {self.path}: {error}; check the disk's free space and the file's permissions")
-        if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if kind == sqlite3.SQLITE_CORRUPT:
             return self._damaged(error)
+        if kind == sqlite3.SQLITE_NOTADB:
+            return SinkError(f"outbox {self.path}: {error}; if it is no outbox of streamheal, name another file")
         return SinkError(f"outbox {self.path}: {error}; check the disk's free space and the file's permissions")
 
     def _damaged(self, what: object) -> SinkError:
