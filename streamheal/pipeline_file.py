@@ -16,6 +16,7 @@ from streamheal.errors import ConfigError, redact
 
 _MAX_BYTES = 1 << 20  # a pipeline file is written by hand; a larger one is a mistake or an attack
 _MAX_NODES = 20_000  # YAML aliases can grow a small file without bound
+_MAX_DEPTH = 16  # an alias may name what it lies in
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 Key = tuple[str | int, ...]
 
@@ -47,16 +48,29 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> PipelineConfig:
 
     Raises PipelineFileError with every problem: file, line, key, what is allowed.
     """
+    return read(path, overrides).config
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFile:
+    """A pipeline file that was read and is valid."""
+
+    config: PipelineConfig
+    data: dict[str, Any]  # as written, overrides laid over it, `${NAME}` left as it is
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> PipelineFile:
+    """As `load`, with the text's own data beside the configuration."""
     file = str(path)
-    data, lines = _parse(path)
+    written, lines = _parse(path)
     for override in overrides:
-        _apply(data, override)
+        _apply(written, override)
     problems: list[Problem] = []
-    data = _with_environment(data, (), file, lines, problems)
+    data = _with_environment(written, (), file, lines, problems)
     if problems:
         raise PipelineFileError(problems)
     try:
-        return PipelineConfig.model_validate(data)
+        return PipelineFile(PipelineConfig.model_validate(data), written)
     except ValidationError as error:
         raise PipelineFileError([_problem(e, file, lines) for e in error.errors(include_input=False)]) from None
 
@@ -85,14 +99,13 @@ def _parse(path: str | Path) -> tuple[dict, dict[Key, int]]:
     if not isinstance(root, yaml.MappingNode):
         fail("must hold keys and values (source, detector, …)", 1)
     lines: dict[Key, int] = {(): 1}
-    for count, (key, node, line) in enumerate(_walk(root, ())):
-        if count > _MAX_NODES:
-            fail(f"has more than {_MAX_NODES} values; that is no pipeline file")
-        if key in lines:
-            fail(f"given twice; first in line {lines[key]}", line, dotted(key))
-        lines[key] = line
-        if not isinstance(node, yaml.ScalarNode | yaml.MappingNode | yaml.SequenceNode):
-            fail("is of an unknown kind", line, dotted(key))
+    try:
+        for key, line in _walk(root):
+            if key in lines:
+                fail(f"given twice; first in line {lines[key]}", line, dotted(key))
+            lines[key] = line
+    except _TooMuch as error:
+        fail(str(error))
     try:
         return yaml.safe_load(text), lines
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -100,19 +113,29 @@ def _parse(path: str | Path) -> tuple[dict, dict[Key, int]]:
         fail(f"is not plain YAML: {getattr(error, 'problem', None) or error}", mark.line + 1 if mark else None)
 
 
-def _walk(node: yaml.Node, at: Key) -> Iterator[tuple[Key, yaml.Node, int]]:
-    """Every key below `node` with its line; stops at nesting that no pipeline file has."""
-    if len(at) > 16:
-        return
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            key = (*at, str(getattr(name, "value", name)))
-            yield key, value, name.start_mark.line + 1
-            yield from _walk(value, key)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*at, index), value, value.start_mark.line + 1
-            yield from _walk(value, (*at, index))
+class _TooMuch(ValueError):
+    """The text stands for more than a pipeline file has."""
+
+
+def _walk(root: yaml.Node) -> Iterator[tuple[Key, int]]:
+    """Every key below `root` with its line. Raises _TooMuch, and so ends, whatever aliases make of the text."""
+    waiting: list[tuple[Key, yaml.Node]] = [((), root)]
+    count = 0
+    while waiting:
+        at, node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            below = [((*at, str(name.value)), name, value) for name, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            below = [((*at, index), value, value) for index, value in enumerate(node.value)]
+        else:
+            continue
+        count += len(below)
+        if count > _MAX_NODES:
+            raise _TooMuch(f"has more than {_MAX_NODES} values; that is no pipeline file")
+        if below and len(at) == _MAX_DEPTH:
+            raise _TooMuch(f"is nested more than {_MAX_DEPTH} deep; that is no pipeline file")
+        yield from ((key, named.start_mark.line + 1) for key, named, _ in below)
+        waiting += [(key, value) for key, _, value in below]
 
 
 def _apply(data: dict, override: str) -> None:
@@ -121,9 +144,14 @@ def _apply(data: dict, override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"--set {redact(override)}: write KEY=VALUE, for example --set output.path=out")
     try:
+        if (root := yaml.compose(text, Loader=yaml.SafeLoader)) is not None:
+            for _ in _walk(root):
+                pass
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {name}: the value is not YAML: {getattr(error, 'problem', error)}") from None
+    except _TooMuch as error:
+        raise ConfigError(f"--set {name}: the value {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"--set {name}: the value is not YAML: {getattr(error, 'problem', None) or error}") from None
     # A chosen source replaces the one in the file: `--set source.path=…` on the demo's file means that path.
     if keys[0] == "source" and len(keys) > 1 and isinstance(data.get("source"), dict) and keys[1] not in data["source"]:
         data["source"] = {}
@@ -156,6 +184,8 @@ def _with_environment(value: Any, at: Key, file: str, lines: dict[Key, int], pro
         return [_with_environment(v, (*at, i), file, lines, problems) for i, v in enumerate(value)]
     if not isinstance(value, str):
         return value
+    if not _can_be_a_name(value):
+        problems.append(Problem(file, _line(at, lines), dotted(at), "holds a character that no text or path can have"))
 
     def look_up(match: re.Match) -> str:
         if match[1] not in os.environ:
@@ -163,6 +193,14 @@ def _with_environment(value: Any, at: Key, file: str, lines: dict[Key, int], pro
         return os.environ.get(match[1], "")
 
     return _VARIABLE.sub(look_up, value)
+
+
+def _can_be_a_name(value: str) -> bool:
+    """False with a NUL, which ends a path, or half a character, which can't be written."""
+    try:
+        return b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
 
 
 def _problem(error: dict, file: str, lines: dict[Key, int]) -> Problem:
