@@ -6,14 +6,17 @@ galleries and event ids that it had, without a snapshot of anybody's inner state
 not healed again.
 
 The file is a header line, then checked records. A record that a kill cut short, or that doesn't check, and all behind
-it, are dropped when the file is opened.
+it, are dropped when the file is opened. One process at a time has it open.
 """
 
+import fcntl
 import json
+import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -37,36 +40,33 @@ class RunLog:
         header = json.dumps({"streamheal": "run log", "version": 1, "run": run}).encode() + b"\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            data = path.read_bytes() if path.exists() else b""
+            self._file = _open_alone(path)
+            data = self._file.read()
             whole = self._read(data, len(header)) if data.startswith(header) else 0
-            self._file = path.open("r+b" if data else "w+b")
             self._file.truncate(whole)
             self._file.seek(whole)
             if whole == 0:
                 self._file.write(header)
                 self._file.flush()
+        except BlockingIOError as error:
+            raise SinkError(
+                f"another process is healing this recording: it holds {path}; wait until it ends"
+            ) from error
         except OSError as error:
             raise SinkError(f"progress can't be kept in {path}: {error.strerror}; name another output.path") from error
         self.resumed = len(self._faces)
 
     def _read(self, data: bytes, at: int) -> int:
         """Take in the records from `at` on; returns where the last whole one ends."""
-        while at + _HEAD.size <= len(data):
-            kind, first, second = _HEAD.unpack_from(data, at)
-            count = second if kind == _FRAME else 0
-            end = at + _HEAD.size + 4 * _FACE * count
-            if kind > _END or count > _MAX_FACES or end + _CHECK.size > len(data):
-                break
-            if _CHECK.unpack_from(data, end)[0] != zlib.crc32(data[at:end]):
-                break
+        for kind, first, second, body, end in _records(data, at):
             if kind == _FRAME:
-                values = np.frombuffer(data, "<f4", _FACE * count, at + _HEAD.size).reshape(count, _FACE)
+                values = np.frombuffer(body, "<f4").reshape(second, _FACE)
                 self._faces[first] = [Face(v[:4].copy(), v[4:14].reshape(5, 2).copy(), float(v[14])) for v in values]
             elif kind == _PUBLISHED:
                 self.published.add((first, second))
             else:
                 self.complete = True
-            at = end + _CHECK.size
+            at = end
         return at
 
     def faces(self, sequence: int) -> list[Face] | None:
@@ -89,12 +89,69 @@ class RunLog:
             self.complete = True
 
     def _write(self, kind: int, first: int, second: int, body: bytes = b"") -> None:
-        record = _HEAD.pack(kind, first, second) + body
         try:
-            self._file.write(record + _CHECK.pack(zlib.crc32(record)))
+            self._file.write(_record(kind, first, second, body))
             self._file.flush()
         except OSError as error:
             raise SinkError(f"progress can't be kept: {error.strerror}; what was healed is whole") from error
 
     def close(self) -> None:
         self._file.close()
+
+
+def drop_faces(path: Path) -> bool:
+    """Delete what was found from the log at `path`, and keep what was published: faces are gone, and still nothing is
+    published twice. A run that was cut short detects anew. False, and nothing changes, if a process has the log open.
+
+    Raises OSError where it can't be done; then the log is what it was.
+    """
+    try:
+        file = _open_alone(path)
+    except BlockingIOError:
+        return False
+    with file:
+        data = file.read()
+        at = data.find(b"\n") + 1
+        part = path.with_suffix(".part")
+        kept = [_record(kind, first, second) for kind, first, second, _, _ in _records(data, at) if kind != _FRAME]
+        with part.open("wb") as new:
+            new.write(data[:at] + b"".join(kept))
+            new.flush()
+            os.fsync(new.fileno())
+        part.replace(path)
+    return True
+
+
+def _records(data: bytes, at: int) -> Iterator[tuple[int, int, int, bytes, int]]:
+    """(kind, first, second, body, where it ends) of the whole records from `at` on."""
+    while at + _HEAD.size <= len(data):
+        kind, first, second = _HEAD.unpack_from(data, at)
+        count = second if kind == _FRAME else 0
+        end = at + _HEAD.size + 4 * _FACE * count
+        if kind > _END or count > _MAX_FACES or end + _CHECK.size > len(data):
+            return
+        if _CHECK.unpack_from(data, end)[0] != zlib.crc32(data[at:end]):
+            return
+        yield kind, first, second, data[at + _HEAD.size : end], end + _CHECK.size
+        at = end + _CHECK.size
+
+
+def _record(kind: int, first: int, second: int, body: bytes = b"") -> bytes:
+    record = _HEAD.pack(kind, first, second) + body
+    return record + _CHECK.pack(zlib.crc32(record))
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """The file at `path`, made if there is none, for this process alone. BlockingIOError if another has it."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except OSError:
+            file.close()
+            raise
+        file.close()  # `drop_faces` put another in its place meanwhile

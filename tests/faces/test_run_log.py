@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamheal.errors import SinkError
-from streamheal.faces.run_log import RunLog
+from streamheal.faces.run_log import RunLog, drop_faces
 from streamheal.records import Face
 
 
@@ -70,3 +70,40 @@ def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="name another output"):
         RunLog(tmp_path / "file" / "log", "run")
+
+
+def test_faces_are_dropped_and_what_was_published_is_still_known(tmp_path):
+    fill(tmp_path / "log")
+    coordinates = face(1).box.tobytes()
+    assert coordinates in (tmp_path / "log").read_bytes()
+    assert drop_faces(tmp_path / "log")
+    assert coordinates not in (tmp_path / "log").read_bytes()
+    log = RunLog(tmp_path / "log", "run")
+    assert log.published == {(7, 1)} and log.faces(0) is None and not log.complete
+    assert [p.name for p in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_finished_log_without_faces_is_still_finished(tmp_path):
+    log = RunLog(tmp_path / "log", "run")
+    log.found(0, [face(1)])
+    log.finish()
+    log.close()
+    assert drop_faces(tmp_path / "log") and drop_faces(tmp_path / "log")
+    assert RunLog(tmp_path / "log", "run").complete
+
+
+def test_a_log_at_work_keeps_its_faces_and_its_place(tmp_path):
+    log = RunLog(tmp_path / "log", "run")
+    log.found(0, [face(1)])
+    assert not drop_faces(tmp_path / "log")
+    log.found(1, [face(2)])
+    log.close()
+    assert RunLog(tmp_path / "log", "run").resumed == 2
+
+
+def test_two_processes_do_not_heal_one_recording_at_once(tmp_path):
+    log = RunLog(tmp_path / "log", "run")
+    with pytest.raises(SinkError, match="another process is healing this recording"):
+        RunLog(tmp_path / "log", "run")
+    log.close()
+    RunLog(tmp_path / "log", "run")
