@@ -105,7 +105,7 @@ def _run_and_kill(
         _finish(process)
         arrived = [_folder(out)]
         if broker:
-            arrived.append(_topic(broker, out.name))
+            arrived.append(topic_ids(broker, out.name))
         tally.compare(expected, *arrived)
         assert arrived[0].total() == len(arrived[0]), "the folder holds nothing twice"
     return tally
@@ -134,7 +134,7 @@ def senders(rng: Random, kills: int, place: Path, broker: str) -> Tally:
         return targets.start(targets.send_events, place / "outbox.sqlite", first, last, told, kafka)
 
     tally, last = _write_and_kill(rng, kills, begin, longest=1.0)
-    tally.compare({healed_face(track=n, run="writer").id for n in range(last)}, _topic(broker, place.name))
+    tally.compare({healed_face(track=n, run="writer").id for n in range(last)}, topic_ids(broker, place.name))
     return tally
 
 
@@ -249,8 +249,8 @@ def brokers(rng: Random, kills: int, place: Path, broker) -> Tally:
             last = _listen(heard, last, rng.uniform(0, 2))
             broker.start()
             began = time.monotonic()
-            had = _topic(broker.plain, place.name).total()
-            while _topic(broker.plain, place.name).total() <= had:
+            had = topic_ids(broker.plain, place.name).total()
+            while topic_ids(broker.plain, place.name).total() <= had:
                 last = _listen(heard, last, 0.1)
             tally.recovery.append(time.monotonic() - began)
     finally:
@@ -261,7 +261,7 @@ def brokers(rng: Random, kills: int, place: Path, broker) -> Tally:
             last = heard.recv()
     heard, told = multiprocessing.Pipe(duplex=False)
     _finish(targets.start(targets.send_events, place / "outbox.sqlite", last + 1, last + 3, told, kafka))
-    tally.compare({healed_face(track=n, run="writer").id for n in range(last + 3)}, _topic(broker.plain, place.name))
+    tally.compare({healed_face(track=n, run="writer").id for n in range(last + 3)}, topic_ids(broker.plain, place.name))
     return tally
 
 
@@ -294,7 +294,7 @@ def _folder(out: Path) -> Counter:
     return Counter(e["id"] for e in read_events(out))
 
 
-def _topic(broker: str, topic: str) -> Counter:
+def topic_ids(broker: str, topic: str) -> Counter:
     """How often each id is in the topic."""
     ids: Counter[str] = Counter()
     for record in _records(broker, topic):

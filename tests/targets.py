@@ -6,6 +6,7 @@ second and not the start of Python, OpenCV and torch.
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from streamheal.config import Gallery, Kafka, Output, PipelineConfig, Source
+from streamheal.errors import SinkError
 from streamheal.publish import event
 from streamheal.records import Face, HealedFace, ModelUsed, Provenance
 from tests.publish.sample import healed_face
@@ -122,6 +124,38 @@ def heal_recording(clip: Path, out: Path, kafka: Kafka | None = None, die_at: in
     with_stand_ins(NumberedFaces())(config).run()
     if lines:
         lines.send(counter.lines)
+
+
+def watch_cameras(config: PipelineConfig, clip_frames: int | None, tell) -> None:
+    """A live run until SIGTERM; `tell`, a connection, is told its counts at the end. With `clip_frames` the cameras
+    show a numbered clip of that length, and stand-ins look at it; without, the networks do."""
+    if clip_frames:
+        pipeline = with_stand_ins(NumberedFaces(every=clip_frames))(config)
+    else:
+        from streamheal.pipeline import Pipeline
+
+        pipeline = Pipeline(config)
+    signal.signal(signal.SIGTERM, lambda *_: pipeline.stop())
+    tell.send(pipeline.run().counts)
+
+
+def heal_again_and_again(config: PipelineConfig, tell) -> None:
+    """The same recording as a new run, one after the other, until SIGTERM; `tell` is told of each how many events it
+    had, or None where a run was refused because the broker was away."""
+    pipeline = with_stand_ins(NumberedFaces())
+    going = True
+
+    def stop(*_) -> None:
+        nonlocal going
+        going = False
+
+    signal.signal(signal.SIGTERM, stop)
+    while going:
+        try:
+            tell.send(pipeline(config).run().counts["events"])
+            shutil.rmtree(config.output.path)
+        except SinkError:
+            tell.send(None)
 
 
 def run_program(file: Path, overrides: list[str]) -> None:
