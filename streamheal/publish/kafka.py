@@ -38,7 +38,7 @@ IDLE = 2.0
 """Seconds between looks into an empty outbox: dead letters that somebody lets wait again are found so."""
 
 # What no further try can cure, because it is about the record itself.
-_HOPELESS = (
+HOPELESS = (
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
     kafka_errors.InvalidRecordError,
@@ -245,7 +245,7 @@ class KafkaSink:
                 continue
             if error is None:
                 arrived.append(item)
-            elif isinstance(error, _HOPELESS):
+            elif isinstance(error, HOPELESS):
                 hopeless.append((item, error))
             else:
                 failure = error

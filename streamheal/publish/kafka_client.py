@@ -10,6 +10,7 @@ import gc
 import logging
 import re
 import ssl
+from collections.abc import Callable
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -81,19 +82,40 @@ def tls(settings: Kafka) -> ssl.SSLContext | None:
     return context
 
 
-def connection(settings: Kafka, context: ssl.SSLContext | None) -> dict:
-    """What a producer, a consumer and an admin client are all told: where the brokers are, and how to get in."""
+def build(kind: Callable, settings: Kafka, context: ssl.SSLContext | None, timeout: float, **more):
+    """A producer, consumer or admin client, by its class `kind`, that has spoken to a broker; `more`: its own settings.
+
+    Raises SinkError with the cause if that takes longer than `timeout` seconds or is refused.
+    """
     _quieten(settings)
-    return {
-        "bootstrap_servers": settings.bootstrap_servers,
-        "client_id": "streamheal",
-        "reconnect_backoff_max_ms": 5_000,
-        "security_protocol": settings.security_protocol,
-        "ssl_context": context,
-        "sasl_mechanism": settings.sasl_mechanism,
-        "sasl_plain_username": settings.username,
-        "sasl_plain_password": settings.password.get_secret_value() if settings.password else None,
-    }
+    _client_log.complaint = ""
+    clients = []
+
+    def client(**configs):
+        clients.append(kind.DEFAULT_CONFIG["kafka_client"](**configs))
+        return clients[-1]
+
+    try:
+        return kind(
+            bootstrap_servers=settings.bootstrap_servers,
+            client_id="streamheal",
+            bootstrap_timeout_ms=max(1, int(timeout * 1000)),
+            reconnect_backoff_max_ms=5_000,
+            security_protocol=settings.security_protocol,
+            ssl_context=context,
+            sasl_mechanism=settings.sasl_mechanism,
+            sasl_plain_username=settings.username,
+            sasl_plain_password=settings.password.get_secret_value() if settings.password else None,
+            kafka_client=client,
+            **more,
+        )
+    except (KafkaError, OSError, ValueError) as error:
+        for half_open in clients:  # the constructor lets go of nothing when it fails
+            with contextlib.suppress(Exception):
+                half_open.close()
+        clients.clear()
+        gc.collect()  # kafka-python 3.0 leaves the sockets of failed tries in reference cycles: files, for hours
+        raise SinkError(_why(settings, error, timeout)) from None
 
 
 def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float, **more) -> KafkaProducer:
@@ -101,44 +123,29 @@ def connect(settings: Kafka, context: ssl.SSLContext | None, timeout: float, **m
 
     Raises SinkError with the cause if that takes longer than `timeout` seconds or is refused.
     """
-    _client_log.complaint = ""
-    milliseconds = max(1, int(timeout * 1000))
     delivery = int(settings.delivery_timeout * 1000)
-    clients = []
-
-    def client(**configs):
-        clients.append(KafkaProducer.DEFAULT_CONFIG["kafka_client"](**configs))
-        return clients[-1]
-
-    producer = None
+    producer = build(
+        KafkaProducer,
+        settings,
+        context,
+        timeout,
+        enable_idempotence=True,
+        acks="all",
+        max_in_flight_requests_per_connection=5,
+        compression_type=None,  # PNG doesn't shrink any more
+        batch_size=min(BATCH_BYTES, settings.max_message_bytes),
+        max_request_size=settings.max_message_bytes,
+        delivery_timeout_ms=delivery,
+        request_timeout_ms=max(1, delivery // 2),  # a lost answer leaves time for another try
+        max_block_ms=max(1, int(timeout * 1000)),
+        metrics_enabled=False,
+        **more,
+    )
     try:
-        producer = KafkaProducer(
-            enable_idempotence=True,
-            acks="all",
-            max_in_flight_requests_per_connection=5,
-            compression_type=None,  # PNG doesn't shrink any more
-            batch_size=min(BATCH_BYTES, settings.max_message_bytes),
-            max_request_size=settings.max_message_bytes,
-            delivery_timeout_ms=delivery,
-            request_timeout_ms=max(1, delivery // 2),  # a lost answer leaves time for another try
-            max_block_ms=milliseconds,
-            bootstrap_timeout_ms=milliseconds,
-            metrics_enabled=False,
-            **connection(settings, context),
-            kafka_client=client,
-            **more,
-        )
         producer.partitions_for(settings.topic)
         return producer
     except (KafkaError, OSError, ValueError) as error:
-        if producer is not None:
-            disconnect(producer)
-        else:
-            for half_open in clients:  # the constructor lets go of nothing when it fails
-                with contextlib.suppress(Exception):
-                    half_open.close()
-            clients.clear()
-            gc.collect()  # kafka-python 3.0 leaves the sockets of failed tries in reference cycles: files, for hours
+        disconnect(producer)
         raise SinkError(_why(settings, error, timeout)) from None
 
 
