@@ -8,7 +8,7 @@ import streamheal
 PACKAGE = Path(streamheal.__file__).parent
 STAGES = {"video", "faces", "heal", "publish", "watch"}
 BASE = {"config", "records", "errors", "weights", "vault", "audit", "__init__"}
-WHOLE = {"pipeline", "pipeline_file", "runs", "console", "doctor", "cli"}
+WHOLE = {"pipeline", "pipeline_file", "runs", "console", "doctor", "cli", "changes"}
 
 # part → what it may import of streamheal, besides itself
 ALLOWED = {
@@ -22,12 +22,14 @@ ALLOWED = {
     "vault": {"config", "errors"},
     "audit": {"errors"},
     "forgotten": {"errors", "records"},
+    "kept": {"audit", "config", "errors"},
+    "retention": {"config", "errors", "faces", "forgotten", "kept", "publish"},
     "pipeline_file": {"config", "errors", "__init__"},
     "runs": {"config", "errors", "records"},
-    "pipeline": BASE | STAGES | {"runs", "pipeline_file"},
+    "pipeline": BASE | STAGES | {"forgotten", "retention", "runs", "pipeline_file"},
     "console": {"pipeline", "errors"},
     "doctor": BASE | {"faces"},
-    "commands": BASE | WHOLE | {"publish"},
+    "commands": BASE | WHOLE | {"kept", "publish", "retention"},
     "cli": BASE | WHOLE | {"train", "heal", "publish", "commands"},
     "__init__": {"heal", "pipeline"},
 }

@@ -99,6 +99,12 @@ class RunLog:
         self._file.close()
 
 
+def has_faces(path: Path) -> bool:
+    """Whether boxes and landmarks are in the log at `path`. Raises OSError where it can't be read."""
+    data = path.read_bytes()
+    return any(kind == _FRAME and count for kind, _, count, _, _ in _records(data, data.find(b"\n") + 1))
+
+
 def drop_faces(path: Path) -> bool:
     """Delete what was found from the log at `path`, and keep what was published: faces are gone, and still nothing is
     published twice. A run that was cut short detects anew. False, and nothing changes, if a process has the log open.

@@ -1,0 +1,71 @@
+"""Where a pipeline keeps faces on disk, and the lock under which they are deleted and sealed anew."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamheal.audit import Audit
+from streamheal.config import PipelineConfig
+from streamheal.errors import SinkError
+
+PATIENCE = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The places of one pipeline file. Those that don't exist yet hold nothing."""
+
+    folder: Path | None
+    outbox: Path | None
+    state: Path
+    live: bool
+
+    @classmethod
+    def by(cls, config: PipelineConfig) -> "Kept":
+        folder = config.output.path if config.output else None
+        return cls(folder, config.outbox, config.state, config.source.live)
+
+    @property
+    def audit(self) -> Audit:
+        return Audit(self.state / "audit.jsonl")
+
+    @property
+    def logs(self) -> list[Path]:
+        """What was found in recordings, and published of it: `CAMERA-RUN.log`."""
+        return sorted(self.state.glob("*.log"))
+
+    @property
+    def has_events(self) -> bool:
+        return self.folder is not None and (self.folder / "events.jsonl").exists()
+
+    @contextmanager
+    def upkeep(self) -> Iterator[None]:
+        """One deletion or sealing at a time. A killed one lets go. Raises SinkError if another takes long."""
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.state / "upkeep.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise SinkError(f"{self.state} can't be written: {error.strerror}; check its permissions") from error
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not _locked(handle):
+                if time.monotonic() > deadline:
+                    raise SinkError(
+                        f"another deletion or sealing is at work in {self.state}; try again when it is done"
+                    )
+                time.sleep(0.05)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
