@@ -13,8 +13,8 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import shutil
 import statistics
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -48,9 +48,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--networks", action="store_true", help="the real detector and healer on the demo clip")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=asked.out) as folder, contextlib.ExitStack() as stack:
-        result = soak(Path(folder), stack, Random(asked.seed), asked.minutes * 60, asked.networks, asked.out)
+    shutil.rmtree(folder := asked.out / "run", ignore_errors=True)  # it stays afterwards, to be looked at
+    folder.mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        result = soak(folder, stack, Random(asked.seed), asked.minutes * 60, asked.networks, asked.out)
     (asked.out / "soak.json").write_text(json.dumps(result, indent=2))
     print(table(result))
 
@@ -64,7 +65,7 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     tell, told = {}, {}
     for name in ("live", "recorded"):
         told[name], tell[name] = multiprocessing.Pipe(duplex=False)
-    live = _config(folder, "live", live, broker.plain)
+    live = _config(folder, "live", live, broker.plain, networks)
     clip = write_clip(folder / "recording.mp4", FRAMES)
     recorded = _config(folder, "recorded", Source(path=clip), broker.plain)
     processes = {
@@ -119,7 +120,7 @@ def _cameras(folder: Path, stack, networks: bool) -> tuple[list[Proxy], Source]:
     return proxies, Source(cameras=cameras)
 
 
-def _config(folder: Path, name: str, source: Source, address: str) -> PipelineConfig:
+def _config(folder: Path, name: str, source: Source, address: str, networks: bool = False) -> PipelineConfig:
     """Everything happens more often than it would in the field."""
     return PipelineConfig(
         source=source,
@@ -129,7 +130,7 @@ def _config(folder: Path, name: str, source: Source, address: str) -> PipelineCo
         ),
         gallery=Gallery(improve_by=0.01, min_interval=0.2),
         tracker=Tracker(lost_after=0.3, confirm_after=0.1),
-        threads=1,
+        threads=1 if networks else None,  # setting them loads torch
     )
 
 
