@@ -1,0 +1,37 @@
+"""A heal node: one worker with the networks of a pipeline file."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamheal import pipeline_file
+from streamheal.cluster.worker import HealWorker
+from streamheal.config import PipelineConfig
+from streamheal.faces.detector import build_detector
+from streamheal.watch.counters import Counters
+
+
+class HealNode:
+    """`streamheal heal`."""
+
+    def __init__(self, config: PipelineConfig):
+        self.config = config
+        self.counters = Counters()
+        self._stop = threading.Event()
+        self._worker = HealWorker(config, self.counters, self._stop)
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> "HealNode":
+        """Raises PipelineFileError with all problems of the file, ConfigError without a `kafka` section."""
+        return cls(pipeline_file.load(path, overrides))
+
+    def stop(self) -> None:
+        """End after the batch that is being healed. Safe from a signal handler."""
+        self._stop.set()
+
+    def run(self) -> dict[str, int]:
+        """Heal until `stop`; returns what was counted. Raises StreamhealError where nothing can be healed."""
+        from streamheal.heal.healer import Healer  # imports torch, which takes seconds: errors above come at once
+
+        self._worker.run(Healer(self.config, build_detector(self.config.detector).model))
+        return self.counters.snapshot()

@@ -1,0 +1,83 @@
+"""Which cameras an ingest node watches: those of the partitions of `cameras.v1` that the consumer group gives it.
+
+The topic holds nothing. Its partitions are shares of the camera list; the group sees that each share has one node, and
+gives a node's shares to the others when it has given no sign of life for the lease. A node that the brokers can't reach
+goes on with what it has: a camera that two nodes watch for a while is better than one that nobody watches.
+"""
+
+import logging
+import threading
+import zlib
+from collections.abc import Callable, Collection, Sequence
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer
+from kafka.errors import KafkaError
+
+from streamheal.cluster.clients import Clients
+from streamheal.config import Camera, Cluster
+from streamheal.errors import SinkError
+
+log = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds
+
+
+def share(camera: str, shares: int) -> int:
+    """The share of a camera, 0 to `shares` - 1: the same on every node, whatever other cameras there are."""
+    return zlib.crc32(camera.encode()) % shares
+
+
+class Leases:
+    """Keeps a node in the ingest group, in a thread of its own, which calls `changed` when the node's shares change."""
+
+    def __init__(self, cluster: Cluster, clients: Clients, stop: threading.Event, changed: Callable[[], None]):
+        self._cluster, self._clients = cluster, clients
+        self._stop, self._changed = stop, changed
+        self._mine: frozenset[int] = frozenset()
+        self._shares = 1
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._thread.start()
+
+    def of(self, cameras: Sequence[Camera]) -> list[Camera]:
+        """Those of `cameras` that this node is to watch now."""
+        mine, shares = self._mine, self._shares
+        return [camera for camera in cameras if share(camera.name, shares) in mine]
+
+    def close(self) -> None:
+        """Leave the group, so that others take over at once. `stop` must be set."""
+        self._thread.join(3.0)
+
+    def _run(self) -> None:
+        topic = self._cluster.cameras_topic
+        self._clients.patiently(lambda: self._clients.create_topics(topic))
+        while not self._stop.is_set():
+            consumer = self._clients.patiently(lambda: self._clients.consumer(self._cluster.ingest_group))
+            if consumer is None:
+                break
+            try:
+                consumer.subscribe([topic], listener=_Assigned(lambda mine, c=consumer: self._take(c, mine)))
+                while not self._stop.is_set():
+                    consumer.poll(int(POLL * 1000))
+            except (KafkaError, SinkError) as error:
+                log.warning("leases: %s; joining the group anew", error or type(error).__name__)
+                self._stop.wait(1.0)
+            finally:
+                consumer.close(autocommit=False, timeout_ms=1000)
+
+    def _take(self, consumer: KafkaConsumer, partitions: Collection[int]) -> None:
+        self._shares = len(consumer.partitions_for_topic(self._cluster.cameras_topic))
+        if partitions != self._mine:
+            self._mine = frozenset(partitions)
+            log.info("leases: %d of %d shares of the cameras are this node's", len(self._mine), self._shares)
+            self._changed()
+
+
+class _Assigned(ConsumerRebalanceListener):
+    def __init__(self, take: Callable[[Collection[int]], None]):
+        self._take = take
+
+    def on_partitions_revoked(self, revoked) -> None:
+        pass  # what is kept goes on undisturbed; what is lost ends when it is said who has it
+
+    def on_partitions_assigned(self, assigned) -> None:
+        self._take({partition for _, partition in assigned})

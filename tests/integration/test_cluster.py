@@ -1,0 +1,197 @@
+"""Ingest nodes and heal workers on a real Kafka: killed, poisoned, taken over."""
+
+import dataclasses
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+
+from streamheal.cluster import crops
+from streamheal.cluster.worker import HealWorker
+from streamheal.config import PipelineConfig
+from streamheal.publish import event
+from streamheal.records import HealedFace, HealJob
+from streamheal.watch.counters import Counters
+from tests.publish.sample import healed_face
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+PATIENCE = 90  # seconds; machines may be ten times slower than this needs
+
+
+@pytest.fixture
+def cluster(kafka_bootstrap, tmp_path) -> dict:
+    """A pipeline file's content: topics and groups that no other test has."""
+    name = uuid.uuid4().hex[:8]
+    return {
+        "source": {"path": str(tmp_path)},
+        "output": {"path": str(tmp_path / "out")},
+        "kafka": {"bootstrap_servers": [kafka_bootstrap], "topic": f"faces-{name}"},
+        "cluster": {
+            "crops_topic": f"crops-{name}",
+            "cameras_topic": f"cameras-{name}",
+            "dead_letter_topic": f"dead-{name}",
+            "ingest_group": f"ingest-{name}",
+            "heal_group": f"heal-{name}",
+            "partitions": 4,
+            "lease": 6,
+        },
+    }
+
+
+def job(camera: str = "door", track: int = 1, revision: int = 1) -> HealJob:
+    return healed_face(camera=camera, track=track, revision=revision).job
+
+
+class Mirror:
+    """A healer that takes no time: `on` may make it fail."""
+
+    def __init__(self, on: Callable[[HealJob], None] = lambda job: None):
+        self.healed: Counter[str] = Counter()
+        self._on = on
+
+    def heal(self, jobs: list[HealJob], *, restoring: bool = True) -> list[HealedFace]:
+        for one in jobs:
+            self._on(one)
+        self.healed.update(one.id for one in jobs)
+        return [dataclasses.replace(healed_face(), job=one) for one in jobs]
+
+
+@contextmanager
+def working(content: dict, healer: Mirror, counters: Counters | None = None) -> Iterator[threading.Thread]:
+    """A heal worker in a thread of this process."""
+    stop = threading.Event()
+    worker = HealWorker(PipelineConfig.model_validate(content), counters or Counters(), stop)
+    thread = threading.Thread(target=worker.run, args=(healer,), daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+class Topic:
+    """All that is committed in a topic, read as a consumer does that wants each event once."""
+
+    def __init__(self, bootstrap: str, name: str):
+        self._consumer = KafkaConsumer(
+            name,
+            bootstrap_servers=[bootstrap],
+            group_id=None,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
+        self.records: list = []
+
+    def until(self, enough: Callable[[list], bool], settle: float = 0) -> list:
+        """The records, once `enough` says so of them, and what comes within `settle` seconds more."""
+        deadline = time.monotonic() + PATIENCE
+        while not enough(self.records):
+            assert time.monotonic() < deadline, f"only {len(self.records)} records came"
+            self._read()
+        ends = time.monotonic() + settle
+        while time.monotonic() < ends:
+            self._read()
+        return self.records
+
+    def _read(self) -> None:
+        self.records += [record for batch in self._consumer.poll(300).values() for record in batch]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@pytest.fixture
+def topic(kafka_bootstrap):
+    opened = []
+
+    def open_(name: str) -> Topic:
+        opened.append(Topic(kafka_bootstrap, name))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def send(kafka_bootstrap, cluster):
+    """Sends jobs, or anything, to the crops topic."""
+    producer = KafkaProducer(bootstrap_servers=[kafka_bootstrap])
+    codec = crops.CropsCodec(1 << 20)
+
+    def send(*things: HealJob | bytes | None, headers: list | None = None) -> None:
+        name = cluster["cluster"]["crops_topic"]
+        for thing in things:
+            if isinstance(thing, HealJob):
+                producer.send(name, codec.encode(thing), codec.key(thing), codec.attributes(thing))
+            else:
+                producer.send(name, thing, b"door", headers or [("ce_type", crops.TYPE.encode())])
+        producer.flush(60)
+
+    yield send
+    producer.close()
+
+
+def ids(records: list) -> Counter[str]:
+    return Counter(header(record, "ce_id") for record in records)
+
+
+def header(record, name: str) -> str:
+    return dict(record.headers)[name].decode()
+
+
+def test_poisoned_messages_become_dead_letters_and_the_worker_goes_on(cluster, send, topic):
+    whole = crops.encode(job())
+    no_pixels = crops.schema.HealJob.FromString(whole)
+    no_pixels.crops[0].side = 0
+    poison = [b"\xff not protobuf", None, no_pixels.SerializeToString(), whole[:-20]]
+    send(job(track=1), *poison, job(track=2))
+    send(whole, headers=[("ce_type", b"streamheal.face.crops.v9")])
+    send(job(track=3))
+    with working(cluster, Mirror()):
+        dead = topic(cluster["cluster"]["dead_letter_topic"]).until(lambda records: len(records) >= 5)
+        faces = topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 3)
+    assert [record.value for record in dead] == [*poison, whole]
+    reasons = [header(record, "dead_reason") for record in dead]
+    for reason, said in zip(reasons, ["not a streamheal", "is empty", "0 px", "streamheal", "crops.v9"], strict=True):
+        assert said in reason
+    assert {header(record, "dead_topic") for record in dead} == {cluster["cluster"]["crops_topic"]}
+    assert [int(header(record, "dead_offset")) for record in dead] == [1, 2, 3, 4, 6]
+    assert len({header(record, "dead_partition") for record in dead}) == 1
+    assert ids(faces) == Counter([job(track=n).id for n in (1, 2, 3)])
+    assert event.decode(faces[0].value).job.crops[0].image.shape == (19, 19, 3)
+
+
+def test_a_job_that_was_sent_twice_is_healed_once_even_by_two_workers(cluster, send, topic):
+    jobs = [job(track=n) for n in range(5)]
+    healer, counters = Mirror(), Counters()
+    send(*jobs, jobs[3])
+    with working(cluster, healer, counters):
+        topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 5)
+    send(jobs[4], jobs[0], job(track=9))
+    other = Mirror()
+    with working(cluster, other, counters):
+        faces = topic(cluster["kafka"]["topic"]).until(lambda records: job(track=9).id in ids(records), settle=1)
+    assert ids(faces) == Counter([*(j.id for j in jobs), job(track=9).id])
+    assert other.healed == Counter([job(track=9).id])
+    assert counters["duplicates"] == 3
+
+
+def test_a_job_on_which_the_healer_fails_is_dead_and_its_neighbours_are_healed(cluster, send, topic):
+    def fail(one: HealJob) -> None:
+        if one.track == 2:
+            raise RuntimeError("a picture like no other")
+
+    send(*(job(track=n) for n in range(5)))
+    with working(cluster, Mirror(fail)):
+        faces = topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 4)
+        dead = topic(cluster["cluster"]["dead_letter_topic"]).until(lambda records: len(records) >= 1)
+    assert ids(faces) == Counter(job(track=n).id for n in (0, 1, 3, 4))
+    assert ids(dead) == Counter([job(track=2).id]) and "a picture like no other" in header(dead[0], "dead_reason")
