@@ -128,8 +128,8 @@ class OutboxFile:
         [(pages, free)] = self.read("SELECT * FROM pragma_page_count, pragma_freelist_count")
         with self._lock, contextlib.suppress(sqlite3.Error):  # a disk that is full now has its next turn later
             if all or (free > pages // 2 and free > 64 and not self.tight):
-                # Each step frees a page.
-                self._db.execute(f"PRAGMA incremental_vacuum({free if all else min(free, _VACUUM_AT_ONCE)})").fetchall()
+                # Each step frees one page, and only executescript takes all steps.
+                self._db.executescript(f"PRAGMA incremental_vacuum({free if all else min(free, _VACUUM_AT_ONCE)})")
             if all:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

@@ -121,7 +121,7 @@ def test_threads_may_add_and_acknowledge_at_once(outbox):
 def test_a_file_that_is_no_outbox_is_one_clear_error(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("dear diary, " * 1000)
-    with pytest.raises(SinkError, match=r"notes\.txt .*not a database.*name another file"):
+    with pytest.raises(SinkError, match=r"notes\.txt: .*not a database.*name another file"):
         Outbox(path)
     assert path.read_text().startswith("dear diary")
 
