@@ -3,7 +3,7 @@
 A decoder is where hostile bytes meet C code; what comes out of its process is data and nothing that runs.
 
     to the process     open (options, free slots) · free (slot) · stop
-    from the process   hello · opened (description) · alive · frame (slot, shape, times) · dropped (count)
+    from the process   hello · opened (description) · alive · frame (slot, shape, times) · dropped (cause, count)
                        · note (text) · ended (warning) · failed (error_class, text)
 """
 
@@ -28,6 +28,7 @@ class OpenOptions:
     stall_timeout: float = 10.0     # seconds without a packet
     max_height: int | None = None   # taller pictures are scaled down to this height
     max_pixels: int = 8192 * 8192   # larger ones are refused
+    max_fps: float = 60.0           # live: frames beyond are dropped before they are converted
     skip: int = 0                   # recordings: frames at the start to decode but not deliver
 
 

@@ -20,7 +20,7 @@ class ReaderStatus:
     frames: int = 0                             # handed out by `read`
     corrupt: int = 0                            # of those, the ones flagged corrupt
     dropped: int = 0                            # decoded but not handed out, live only
-    drops: Mapping[str, int] = field(default_factory=dict)      # the same by cause: "superseded", "no-slot"
+    drops: Mapping[str, int] = field(default_factory=dict)      # the same by cause: "superseded", "no-slot", "too-fast"
     reconnects: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)     # failed attempts and losses by error class
     error_class: ErrorClass | None = None       # of the last error; None again once frames flow

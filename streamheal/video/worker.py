@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from streamheal.video.decode import Decoded, StreamError, VideoInput
 from streamheal.video.link import Link, OpenOptions
+from streamheal.video.rate import RateLimit
 from streamheal.video.ring import Ring
 
 ALIVE_EVERY = 0.5
@@ -69,7 +70,7 @@ class Worker:
         stream = VideoInput(options, note=lambda text: self.link.send("note", text=text))
         try:
             self.link.send("opened", description=stream.description)
-            sequence = 0
+            sequence, limit = 0, RateLimit(options.max_fps)
             for decoded in stream:
                 if self._stop:
                     return
@@ -77,7 +78,10 @@ class Worker:
                     sequence += decoded is not None
                     self._alive()
                     continue
-                self._deliver(decoded, sequence, options.live)
+                if options.live and not limit.allows():
+                    self.link.send("dropped", cause="too-fast", count=1)
+                else:
+                    self._deliver(decoded, sequence, options.live)
                 sequence += 1
             self.link.send("ended", warning="; ".join(stream.warnings) or None)
         finally:
@@ -96,7 +100,7 @@ class Worker:
         if self._stop:
             return
         if slot is None:
-            self.link.send("dropped", count=1)
+            self.link.send("dropped", cause="no-slot", count=1)
             return
         height, width = decoded.shape
         decoded.write(self.ring.view(slot, height, width))

@@ -7,8 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from streamheal.video import Reader, stop_all
-from streamheal.video import reader as reader_module
+from streamheal.video import Reader, attempt, stop_all
 from streamheal.video.backoff import DELAYS, Backoff
 from streamheal.video.decode import VideoInput
 from streamheal.video.link import OpenOptions
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def live(monkeypatch):
     """Starts live readers whose waits between attempts are short, and stops them at the end."""
-    monkeypatch.setattr(reader_module, "GRACE", 0.5)
+    monkeypatch.setattr(attempt, "GRACE", 0.5)
     readers = []
 
     def start(source, name="door", **options) -> Reader:

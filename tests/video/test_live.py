@@ -13,8 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from streamheal.video import Reader, stop_all
-from streamheal.video import reader as reader_module
+from streamheal.video import Reader, attempt, stop_all
 from streamheal.video.backoff import Backoff
 from tests.video.clips import number_in, numbered_picture, write_clip
 from tests.video.web import at_real_rate, serve
@@ -42,7 +41,7 @@ def waits():
 @pytest.fixture
 def live(waits, monkeypatch):
     """Starts live readers with short timeouts, and stops them at the end."""
-    monkeypatch.setattr(reader_module, "GRACE", 0.5)
+    monkeypatch.setattr(attempt, "GRACE", 0.5)
     readers = []
 
     def start(source, name="door", **options) -> Reader:

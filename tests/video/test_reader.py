@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from streamheal.errors import SourceError
-from streamheal.video import Reader
-from streamheal.video import reader as reader_module
+from streamheal.video import Reader, attempt
 from streamheal.video.clocks import UNKNOWN
+from streamheal.video.exchange import Exchange
 from tests.video.clips import HEIGHT, WIDTH, number_in, numbered_picture, write_clip, write_sound
 from tests.video.web import serve
 
@@ -64,7 +64,7 @@ def test_frames_are_rgb_and_belong_to_the_consumer(clip):
 
 
 def test_a_slow_consumer_makes_a_recording_wait(clip, monkeypatch):
-    monkeypatch.setattr(reader_module, "GRACE", 0.1)
+    monkeypatch.setattr(attempt, "GRACE", 0.1)
     with Reader("door", clip, live=False, stall_timeout=2) as reader:  # well above the thread's own pause of 0.5 s
         frames = [reader.read(10)]
         time.sleep(3)
@@ -204,7 +204,7 @@ def test_a_process_that_dies_is_replaced_and_no_frame_is_lost_or_doubled(clip, c
 
 
 def test_a_process_that_hangs_is_replaced_and_no_frame_is_lost_or_doubled(clip, monkeypatch):
-    monkeypatch.setattr(reader_module, "GRACE", 0.2)
+    monkeypatch.setattr(attempt, "GRACE", 0.2)
     with Reader("door", clip, live=False, stall_timeout=0.5) as reader:
         frames = [reader.read(10) for _ in range(20)]
         os.kill(reader.status.pid, signal.SIGSTOP)
@@ -214,7 +214,7 @@ def test_a_process_that_hangs_is_replaced_and_no_frame_is_lost_or_doubled(clip, 
 
 
 def test_a_file_that_hangs_for_good_fails_after_some_attempts(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader_module, "GRACE", 0.1)
+    monkeypatch.setattr(attempt, "GRACE", 0.1)
     os.mkfifo(tmp_path / "pipe.ts")         # nobody writes: opening it blocks in the kernel, out of FFmpeg's reach
     message = failure(tmp_path / "pipe.ts", open_timeout=0.2)
     assert "hung while opening" in message
@@ -266,15 +266,15 @@ def test_readers_leave_no_open_files_behind(clip):
 @pytest.mark.parametrize("nonsense", [{"slot": 99, "height": 1, "width": 1}, {"slot": 0, "height": 1, "width": -1}, {}])
 def test_a_process_that_sends_nonsense_is_replaced(clip, monkeypatch, nonsense):
     """A decoder that hostile video has taken over must not reach beyond its slots."""
-    take, told = Reader._take, []
+    put, told = Exchange.put, []
 
     def first_nonsense(self, message):
         if not told:
             told.append(1)
             message = nonsense
-        take(self, message)
+        put(self, message)
 
-    monkeypatch.setattr(Reader, "_take", first_nonsense)
+    monkeypatch.setattr(Exchange, "put", first_nonsense)
     with Reader("door", clip, live=False) as reader:
         assert numbers(read_all(reader)) == list(range(60))
     assert reader.status.errors == {"crashed": 1}
