@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streamheal.commands import outbox
+from streamheal.commands import cluster, outbox
 from streamheal.errors import StreamhealError, redact
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Make and check data sets to train on.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cluster.app)
 app.add_typer(outbox.app, name="outbox")
 PipelineFile = Annotated[Path, typer.Argument(help="A pipeline file, such as pipelines/demo.yaml.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder with the data sets (docs/training.md).")]
@@ -70,6 +71,14 @@ def run(
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
+        if pipeline.config.source.live:
+            on_terminal = sys.stdin.isatty()
+
+            def hang_up(number: int, frame) -> None:
+                """A service is told so to read its file again; a terminal that was closed ends the run."""
+                stop(number, frame) if on_terminal and not sys.stdin.isatty() else pipeline.reload()
+
+            signal.signal(signal.SIGHUP, hang_up)
         summary = pipeline.run(display.update)
     display.summarise(summary)
     if summary.counts.get("recordings.failed"):
@@ -80,11 +89,24 @@ def run(
 def validate(
     file: PipelineFile,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key.")] = None,
+    diff: Annotated[
+        Path | None, typer.Option(help="Another pipeline file, or the output folder of a run: what runs now.")
+    ] = None,
 ) -> None:
-    """Say what is wrong with a pipeline file: file, line, key, what is allowed."""
+    """Say what is wrong with a pipeline file: file, line, key, what is allowed.
+
+    With --diff: say what a live run would do if it went from the other file to this one. Exit status 0: nothing;
+    3: something; 2: one of them is not valid.
+    """
     from streamheal import pipeline_file
 
     config = pipeline_file.load(_shipped(file), overrides or ())
+    if diff is not None:
+        from streamheal import changes
+
+        found = changes.compare(pipeline_file.load(changes.file_at(diff)), config)
+        typer.echo("\n".join(map(str, found)) or "nothing would change")
+        raise typer.Exit(3 if found else 0)
     source = config.source
     what = f"{len(source.cameras)} cameras" if source.cameras else source.path or "the rendered demo clip"
     sinks = [str(config.output.path)] if config.output else []

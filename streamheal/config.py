@@ -51,6 +51,9 @@ class Camera(Section):
     transport: Literal["tcp", "udp"] = Field("tcp", description="RTSP only. TCP loses no packets on a busy network.")
     open_timeout: Seconds = Field(10, description="Seconds to the first frame before the attempt is given up.")
     stall_timeout: Seconds = Field(10, description="Seconds without a frame before the camera is reconnected.")
+    max_fps: Annotated[float, Field(gt=0, le=1000)] = Field(
+        60, description="Frames a second that are looked at; those beyond are dropped and counted."
+    )
 
     @model_validator(mode="after")
     def _known_scheme(self):
@@ -248,6 +251,15 @@ class Cluster(Section):
     )
 
 
+class Limits(Section):
+    """When a live run takes no more cameras. Those that it has keep running."""
+
+    load: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="Share of the time for detection and healing up to which cameras are added; 1 adds any."
+    )
+    cameras: Annotated[int, Field(ge=1)] | None = Field(None, description="Most cameras at once; null: any number.")
+
+
 class PipelineConfig(Section):
     """A pipeline file."""
 
@@ -260,6 +272,7 @@ class PipelineConfig(Section):
     embedder: Embedder = Embedder()
     output: Output | None = Field(default_factory=Output, description="The folder sink; null turns it off.")
     kafka: Kafka | None = Field(None, description="The Kafka sink.")
+    limits: Limits = Field(Limits(), description="When no more cameras are taken.")
     cluster: Cluster = Field(Cluster(), description="For streamheal ingest and streamheal heal.")
     encryption: Encryption | None = Field(None, description="Keys that seal faces at rest; null keeps them plain.")
     retention: Retention | None = Field(
@@ -281,6 +294,11 @@ class PipelineConfig(Section):
         if self.kafka is None:
             return None
         return self.kafka.outbox or self.output.path / "outbox.sqlite"
+
+    @property
+    def state(self) -> Path:
+        """The folder where a run keeps what it needs to go on, and the audit log."""
+        return (self.output.path if self.output is not None else self.kafka.outbox.parent) / "state"
 
 
 def schema() -> dict[str, Any]:

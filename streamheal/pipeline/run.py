@@ -8,20 +8,28 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamheal import pipeline_file
 from streamheal.config import PipelineConfig
 from streamheal.faces.detector import build_detector
+from streamheal.forgotten import Forgotten
+from streamheal.pipeline.audited import audited
 from streamheal.pipeline.live import LiveRun
+from streamheal.pipeline.live_file import LiveFile
 from streamheal.pipeline.recorded import heal_recordings
 from streamheal.pipeline.shedding import SheddingSink
 from streamheal.pipeline.stages import Progress, Stages, Summary, Teller
 from streamheal.publish.folder import FolderSink
 from streamheal.publish.report import write_report
 from streamheal.publish.sink import Sink
+from streamheal.records import ModelUsed
+from streamheal.retention import sweeping
 from streamheal.vault import Vault
 from streamheal.video.recordings import list_recordings
 from streamheal.watch.counters import Counters
+
+if TYPE_CHECKING:
+    from streamheal.heal.healer import Healer
 
 KAFKA_FLUSH = 1.0  # seconds that a stop waits for the broker; what is unsent stays in the outbox
 RECORDED_FLUSH = 60.0  # the same at the end of a recording, where nobody waits
@@ -30,21 +38,27 @@ RECORDED_FLUSH = 60.0  # the same at the end of a recording, where nobody waits
 class Pipeline:
     """One run of a pipeline file."""
 
-    def __init__(self, config: PipelineConfig):
-        self.config = config
+    def __init__(self, config: PipelineConfig, file: LiveFile | None = None):
+        self.config, self._file = config, file
         self.counters = Counters()
         self._stop = threading.Event()
         self._wake = threading.Event()
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Pipeline":
-        """Raises PipelineFileError with every problem of the file."""
-        return cls(pipeline_file.load(path, overrides))
+        """A run that follows its file: cameras come and go with it. Raises PipelineFileError with all its problems."""
+        file = LiveFile(path, overrides)
+        return cls(file.running.config, file)
 
     def stop(self) -> None:
         """End the run soon: cameras in under 5 s with every confirmed track published. Safe from a signal handler."""
         self._stop.set()
         self._wake.set()
+
+    def reload(self) -> None:
+        """Look at the pipeline file now, and not only when it is next due. Safe from a signal handler."""
+        if self._file is not None:
+            self._file.look_now()
 
     def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> Summary:
         """Run to the end of the recordings, or until `stop`. Raises StreamhealError where it can't begin or go on."""
@@ -56,18 +70,20 @@ class Pipeline:
         recordings = [] if live else self._recordings(tell)
         tell("loading the networks", now=True)
         detector = build_detector(self.config.detector)
-        from streamheal.heal.healer import Healer  # imports torch, which takes seconds: errors above come at once
-
-        healer = Healer(self.config, detector.model)
+        healer = self._build_healer(detector.model)
         with ExitStack() as stack:
+            audit = stack.enter_context(audited(self.config, self.counters))
+            stack.enter_context(sweeping(self.config))
+            forgotten = stack.enter_context(closing(Forgotten(self.config.state)))
             sinks = [stack.enter_context(closing(sink)) for sink in self._open_sinks()]
             stages = Stages(
-                self.config, self.counters, detector, healer, sinks, self._stop, self._wake, tell, summary.warnings
-            )
+                self.config, self.counters, detector, healer, sinks, self._stop, self._wake, tell, summary.warnings,
+                forgotten,
+            )  # fmt: skip
             if live:
-                LiveRun(stages).watch()
+                self._watch(stages, audit.note)
             else:
-                heal_recordings(recordings, stages, self._state_folder())
+                heal_recordings(recordings, stages, self.config.state)
             patience = KAFKA_FLUSH if self._stop.is_set() else RECORDED_FLUSH
             for sink in sinks:
                 if not sink.flush(patience):
@@ -77,9 +93,17 @@ class Pipeline:
         summary.stopped = self._stop.is_set()
         summary.seconds = time.monotonic() - started
         summary.counts = self.counters.snapshot()
-        if output and output.report:
+        if output and output.report and self.config.encryption is None:  # a page can't be sealed: only if asked for
             summary.report = write_report(output.path, title=self._title(), facts=_facts(summary))
         return summary
+
+    def _build_healer(self, detector: ModelUsed) -> "Healer":
+        from streamheal.heal.healer import Healer  # imports torch, which takes seconds: errors before come at once
+
+        return Healer(self.config, detector)
+
+    def _watch(self, stages: Stages, note: Callable[..., object]) -> None:
+        LiveRun(stages, file=self._file, state=self.config.state, note=note).watch()
 
     def _recordings(self, tell: Teller) -> list[Path]:
         source = self.config.source
@@ -87,27 +111,21 @@ class Pipeline:
             return list_recordings(source.path)
         from streamheal.video.sample import render
 
-        clip = self._state_folder() / "demo.mp4"
+        clip = self.config.state / "demo.mp4"
         tell("rendering the demo clip", now=True)
         return [render(clip, **source.rendered.model_dump())]
 
     def _open_sinks(self) -> list[Sink]:
         """Kafka first: an event that the folder lists has then been taken by every sink."""
         sinks: list[Sink] = []
+        vault = Vault.from_config(self.config.encryption)
         if (kafka := self.config.kafka) is not None:
             from streamheal.publish.kafka import KafkaSink
 
-            vault = Vault.from_config(self.config.encryption)
             sinks.append(KafkaSink(kafka, self.config.outbox, require=not self.config.source.live, vault=vault))
         if self.config.output is not None:
-            sinks.append(FolderSink(self.config.output.path))
+            sinks.append(FolderSink(self.config.output.path, vault=vault))
         return [SheddingSink(sink) for sink in sinks] if self.config.source.live else sinks
-
-    def _state_folder(self) -> Path:
-        """Where a run keeps what it needs to go on."""
-        if self.config.output is not None:
-            return self.config.output.path / "state"
-        return self.config.kafka.outbox.parent / "state"
 
     def _title(self) -> str:
         if self.config.source.rendered is not None:
