@@ -78,7 +78,7 @@ class Broker:
             [*self._java("kafka.tools.StorageTool"), "format", "-t", CLUSTER, "-c", self._config, "-S", scram],
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=300,
         )
 
     def _java(self, main: str) -> list[str]:
@@ -93,7 +93,7 @@ class Broker:
     def log(self) -> Path:
         return self.folder / "broker.log"
 
-    def start(self, timeout: float = 150) -> None:
+    def start(self, timeout: float = 300) -> None:
         """Start, and wait until it answers a client."""
         from kafka import KafkaAdminClient
         from kafka.errors import KafkaError
@@ -149,7 +149,7 @@ def _certificates(folder: Path) -> None:
     """A CA, a server certificate for 127.0.0.1 (PEM keystore), a client's, and another CA that signed neither."""
 
     def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=300)
 
     for ca in ("ca", "other"):
         openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={ca} of the tests",
