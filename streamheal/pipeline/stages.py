@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from streamheal.config import PipelineConfig
 from streamheal.faces.detector import FaceDetector
 from streamheal.faces.run_log import RunLog
+from streamheal.forgotten import Forgotten
 from streamheal.pipeline.follower import Follower
 from streamheal.publish.sink import Sink
 from streamheal.records import Frame, HealJob
@@ -78,14 +79,17 @@ class Stages:
     wake: threading.Event  # set when there may be something to do: a frame, a change, a stop
     tell: Teller
     warnings: list[str]
+    forgotten: Forgotten
 
     def heal(self, jobs: Sequence[HealJob], memory: RunLog | None = None, *, restoring: bool = True) -> None:
-        """Heal `jobs` and hand them to every sink."""
+        """Heal `jobs` and hand them to every sink, but for those that somebody has asked to forget."""
+        jobs = [job for job in jobs if job not in self.forgotten]
         batch = self.config.restorer.batch
         for start in range(0, len(jobs), batch):
             for face in self.healer.heal(jobs[start : start + batch], restoring=restoring):
-                for sink in self.sinks:
-                    sink.add(face)
+                with self.forgotten.publishing(face.job) as wanted:
+                    for sink in self.sinks if wanted else ():
+                        sink.add(face)
                 if memory is not None:
                     memory.publish(face.job.track, face.job.revision)
                 self.counters.add("events")
