@@ -136,8 +136,8 @@ def decode(payload: bytes) -> HealedFace:
     if not message.id or not message.original_png:
         raise ValueError("not a streamheal.v1.HealedFace: it has no id or no original crop")
     crop, made = message.crop, message.provenance
-    original = from_png(message.original_png)
-    visible = ungrey(from_png(message.visible_png))
+    original = _colour(message.original_png)
+    visible = _map(message.visible_png)
     best = FaceCrop(
         camera=message.camera,
         epoch=message.epoch,
@@ -148,8 +148,8 @@ def decode(payload: bytes) -> HealedFace:
         clock_uncertainty=crop.clock_uncertainty_ns / 1e9,
         image=original,
         affine=np.array(crop.affine, np.float64).reshape(2, 3),
-        box=np.array(crop.box, np.float32),
-        landmarks=np.array(crop.landmarks, np.float32).reshape(-1, 2),
+        box=np.array(crop.box, np.float32).reshape(4),
+        landmarks=np.array(crop.landmarks, np.float32).reshape(5, 2),
         detector_score=crop.detector_score,
         quality=Quality(**{name: getattr(crop.quality, name) for name in _QUALITY}),
         visible=visible,
@@ -172,8 +172,8 @@ def decode(payload: bytes) -> HealedFace:
         original=original,
         embedding_original=np.array(message.embedding_original, np.float32),
         visible=visible,
-        restored=from_png(restored.png) if has_restored else None,
-        evidence=ungrey(from_png(message.evidence_png)),
+        restored=_colour(restored.png) if has_restored else None,
+        evidence=_map(message.evidence_png),
         embedding_restored=np.array(restored.embedding, np.float32) if restored.embedding else None,
         drift=restored.drift if restored.HasField("drift") else None,
         abstained=message.abstained or None,
@@ -188,6 +188,18 @@ def decode(payload: bytes) -> HealedFace:
         ),
         marked=restored.marked if has_restored else True,
     )
+
+
+def _colour(data: bytes) -> np.ndarray:
+    if (picture := from_png(data)).ndim != 3:
+        raise ValueError("a grey picture stands where a face should be")
+    return picture
+
+
+def _map(data: bytes) -> np.ndarray:
+    if (picture := from_png(data)).ndim != 2:
+        raise ValueError("a picture in colour stands where a map should be")
+    return ungrey(picture)
 
 
 def to_json(face: HealedFace) -> dict:

@@ -50,13 +50,15 @@ def png(image: np.ndarray, *, xmp: str | None = None) -> bytes:
 
 
 def from_png(data: bytes) -> np.ndarray:
-    """The uint8 picture in `data`: `(H, W, 3)` RGB or `(H, W)` grey. Raises ValueError if it is not a whole PNG, or
-    one with a side beyond `MAX_SIDE`."""
+    """The uint8 picture in `data`: `(H, W, 3)` RGB or `(H, W)` grey. Raises ValueError if it is not a whole PNG of one
+    of these two kinds, or has a side beyond `MAX_SIDE`: then before memory is taken for its pixels."""
     try:
         # Not Image.open: it would take other formats, too.
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             if max(image.size) > MAX_SIDE:
                 raise ValueError(f"a PNG of {image.size[0]} x {image.size[1]} is no face; at most {MAX_SIDE} a side")
+            if image.mode not in ("RGB", "L"):
+                raise ValueError(f"a PNG of the kind {image.mode}; 8-bit RGB or grey is taken")
             return np.array(image)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"not a PNG picture: {error}") from error
