@@ -82,7 +82,13 @@ class OutboxFile:
         except (OSError, sqlite3.Error) as error:
             raise SinkError(f"outbox {path} can't be opened: {error}; check the folder and its permissions") from error
         try:
-            self._open()
+            try:
+                self._open()
+            except sqlite3.Error as error:
+                if not isinstance(problem := self._error(error), NoRoom) or not self._ballast.exists():
+                    raise problem from error
+                self._make_room()  # a run that was killed has left its ballast
+                self._open()
         except (SinkError, sqlite3.Error) as error:
             self._db.close()
             raise (error if isinstance(error, SinkError) else self._error(error)) from error
