@@ -6,10 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from streamheal.errors import ConfigError
 from streamheal.train import heatmaps, losses, parsing_labels
 from streamheal.train.priors import Priors
-from streamheal.train.task import Batch, half
+from streamheal.train.task import Batch, half, one_of
 
 LandmarkLoss = Literal["cross-entropy", "squared"]
 ParsingLabels = Literal["parser", "outlines"]
@@ -38,10 +37,9 @@ class FacePrior:
         labels: ParsingLabels = "parser",
         landmark_loss: LandmarkLoss = "cross-entropy",
     ):
-        for name, value, kind in (("labels", labels, ParsingLabels), ("landmark_loss", landmark_loss, LandmarkLoss)):
-            if value not in get_args(kind):
-                raise ConfigError(f"options: {name}: {value!r}; allowed: {', '.join(get_args(kind))}")
-        self.priors, self.labels, self.landmark_loss = priors, labels, landmark_loss
+        self.priors = priors
+        self.labels = one_of("parsing_labels", labels, get_args(ParsingLabels))
+        self.landmark_loss = one_of("landmark_loss", landmark_loss, get_args(LandmarkLoss))
 
     def landmarks(self, maps: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Loss of a network's own maps `(B, 68, s, s)`, against Gaussians of σ = 1 cell (FCSR-GAN's code)."""

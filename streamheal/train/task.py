@@ -1,6 +1,6 @@
 """What the trainer asks of a task, and what it gives to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,14 @@ def weights_of(own: dict[str, float], said: dict[str, float] | None) -> dict[str
     if unknown := sorted(set(said or {}) - set(own)):
         raise ConfigError(f"weights: no loss {', '.join(unknown)}; allowed: {', '.join(own)}")
     return own | {name: float(weight) for name, weight in (said or {}).items()}
+
+
+def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
+    """`value`. Raises ConfigError if it isn't among what is allowed."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise ConfigError(f"options: {option}: {value!r}; allowed: {', '.join(allowed)}")
+    return value
 
 
 def half(device: torch.device) -> torch.autocast:

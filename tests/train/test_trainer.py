@@ -72,6 +72,18 @@ def test_goes_on_from_its_checkpoint(folder, tmp_path, small_bank):
     assert len((tmp_path / "out/curves.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("optimizer", recipe.OPTIMIZERS)
+def test_each_optimizer_remembers_its_steps_in_the_checkpoint(optimizer, folder, tmp_path, small_bank):
+    rows, plan = [], write_recipe(tmp_path / "r.yaml", optimizer=optimizer)
+    for _ in range(2):
+        trainer.train(plan, folder, tmp_path / "out", minutes=0.005, threads=1, report=rows.append)
+    assert 0 < rows[0]["step"] < rows[1]["step"]
+    parts = torch.load(tmp_path / "out/checkpoint.pt", weights_only=True)["optimizer"].values()
+    remembered = [state for part in parts for state in part["state"].values()]
+    assert {int(state["step"]) for state in remembered if "step" in state} == {rows[1]["step"]}
+    assert any("momentum" in state for state in remembered) is (optimizer == "muon")
+
+
 def test_starts_again_without_resume(folder, tmp_path, small_bank):
     plan = write_recipe(tmp_path / "r.yaml")
     trainer.train(plan, folder, tmp_path / "out", minutes=0.005, threads=1)
@@ -152,6 +164,7 @@ def test_every_recipe_that_ships_can_be_built(name):
         ({"stages": [{"share": 1, "sharee": 2}]}, "stages: unknown key sharee; allowed: name, share"),
         ({"stages": [{"share": 0}]}, "share 0 of the minutes"),
         ({"start": "teacher.safetensors"}, "start: only an embedder"),
+        ({"optimizer": "sgd"}, "optimizer 'sgd'; allowed: muon, adamw"),
     ],
 )
 def test_a_bad_recipe_says_what_is_allowed(tmp_path, changes, says):

@@ -1,12 +1,11 @@
 """FD-StackGAN: the base network, then the refining one behind it, each against a critic of its own, then both."""
 
 import torch
-from torch import nn
 
 from streamheal.train import adversarial, losses
 from streamheal.train.critics import PatchDiscriminator
-from streamheal.train.pairs import Pairs
-from streamheal.train.task import Context, Losses, half, weights_of
+from streamheal.train.pairs_task import PairsTask
+from streamheal.train.task import Context, Losses, half
 
 WEIGHTS = {
     # stage I: a = 100 for L1 and for SSIM, b = 33 for the perceptual loss
@@ -25,33 +24,21 @@ LAYERS = ("relu1_2", "relu2_2", "relu3_2")
 PARTS = ("base", "refine")
 
 
-class FdStackGanTask:
+class FdStackGanTask(PairsTask):
     """A stage lowers the losses of the parts that it trains.
 
     A stage without critics has no perceptual loss either: it is most of the work, and the first half of a short
     training is better spent on pixels. The paper has all its losses all the time, and 1 000 epochs.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        *,
-        shares: dict[str, float] | None = None,
-        group: int = 8,
-        imperfect: float = 0.4,
-        critic_width: int = 64,
-        weights: dict[str, float] | None = None,
-    ):
-        """shares: of protocols, the paper's own alone by default; "cctv" is a camera's crop of any size, enlarged.
-        group, imperfect: as in `Pairs`. The network's resolution must be that of the shards."""
-        self.pairs = Pairs(context.bank, shares or {"fd": 1.0}, context.faces.size, group, imperfect)
-        self.priors, self.weights = context.priors, weights_of(WEIGHTS, weights)
-        self.extra, self.critics = nn.Module(), nn.Module()
+    def __init__(self, context: Context, *, critic_width: int = 64, **shared):
+        """`shared`: of `PairsTask`, but for `size`: the shards', which must be the network's resolution too. Protocol
+        "cctv" is a camera's crop of any size, enlarged."""
+        super().__init__(context, WEIGHTS, {"fd": 1.0}, size=context.faces.size, **shared)
         for part in PARTS:
             if self.weights[f"{part} adversarial"]:
                 # patches of 34 px (the paper: 32) of the face and, beside it, of what it is conditioned on
                 self.critics.add_module(part, PatchDiscriminator(6, critic_width, n_layers=2))
-        self.look = self.pairs.look
 
     def losses(self, network, batch, gen, stage):
         occluded, visible = self.pairs.draw(batch, gen)
@@ -84,12 +71,9 @@ class FdStackGanTask:
             f"{part} ssim": self.weights[f"{part} ssim"] * losses.ssim(drawn, truth),
         }
         if looks and (weight := self.weights[f"{part} perceptual"]):
-            with half(drawn.device):
-                own, wanted = self.priors.phi(drawn, LAYERS), self.priors.phi(truth, LAYERS)
-            parts[f"{part} perceptual"] = weight * losses.perceptual(own, wanted)
+            parts[f"{part} perceptual"] = weight * self.perceptual(drawn, truth, LAYERS)
         return parts
 
     def _score(self, part: str, faces: torch.Tensor, occluded: torch.Tensor) -> torch.Tensor:
         """D(I, I_o) of eq. 7. Eq. 9 repeats the first stage's output where a condition should be: I_o there as well."""
-        with half(faces.device):
-            return self.critics.get_submodule(part)(torch.cat([faces, occluded], 1))
+        return self.score(part, torch.cat([faces, occluded], 1))

@@ -3,20 +3,19 @@
 from typing import Literal, get_args
 
 import torch
-from torch import nn
 
 from streamheal.errors import ConfigError
 from streamheal.heal.networks.fsrnet import FsrFaces
 from streamheal.heal.networks.jdsr_gan import JdsrGan
 from streamheal.heal.networks.layers import resample
-from streamheal.train import adversarial, losses
+from streamheal.train import losses
 from streamheal.train.critics import WganCritic
 from streamheal.train.face_prior import FacePrior, LandmarkLoss, ParsingLabels
-from streamheal.train.pairs import Pairs
+from streamheal.train.pairs_task import PairsTask
 from streamheal.train.perceptual import POOLS
 from streamheal.train.protocols import make_pair
 from streamheal.train.sheets import grow, sheet
-from streamheal.train.task import Batch, Context, Losses, half, weights_of
+from streamheal.train.task import Batch, Context, Losses, half, one_of
 
 WEIGHTS = {
     # L_de, the paper's. All losses are means, which the paper leaves open.
@@ -42,43 +41,32 @@ DENOISING, UPSAMPLING = "denoising", "upsampling"
 Noise = Literal["coverage", "difference"]
 
 
-class JdsrGanTask:
+class JdsrGanTask(PairsTask):
     """Which losses count follows from the parts that a stage trains; where it is the denoising alone, nothing is drawn
     at 128 px, and a step costs a tenth."""
+
+    game = "wgan-gp"
 
     def __init__(
         self,
         context: Context,
         *,
-        size: int = 16,
-        shares: dict[str, float] | None = None,  # of protocols; the paper's own alone by default
-        group: int = 8,
         # What the estimator learns; eq. 8 needs a true noise level and the paper doesn't say what that is. "coverage":
         # how much of each pixel the occluder covers, so that the estimate is an occlusion map. "difference": how far
         # the hidden picture is from the clean one, per colour; a white mask on a pale cheek is none.
         noise: Noise = "coverage",
         alpha: float = 0.3,  # of the asymmetric loss; the paper says (0, 0.5), 0.3 is CBDNet's
-        # VGG-16 at 128 px costs what the slim network does, forward and back. A share of each batch gives the same
-        # gradient with more noise.
-        perceptual_share: float = 1.0,
         parsing_labels: ParsingLabels = "parser",
         prior_loss: LandmarkLoss = "cross-entropy",  # "squared" is the paper's, for landmarks and parsing
         critic_width: int = 64,
-        penalty: float = 0.1,  # of the critic's gradients; the paper's eta, Gulrajani has 10
-        weights: dict[str, float] | None = None,
+        **shared,
     ):
-        if noise not in get_args(Noise):
-            raise ConfigError(f"options: noise: {noise!r}; allowed: {', '.join(get_args(Noise))}")
+        """`shared`: of `PairsTask`, but for `imperfect`: nobody tells this network where the occluder is."""
+        super().__init__(context, WEIGHTS, {"jdsr": 1.0}, imperfect=0.0, **shared)
         if not 0 < alpha < 0.5:
             raise ConfigError(f"options: alpha: {alpha}; above 0 and below 0.5, so that a miss costs more")
-        if not 0 < perceptual_share <= 1:
-            raise ConfigError(f"options: perceptual_share: {perceptual_share}; above 0 and at most 1")
-        self.pairs = Pairs(context.bank, shares or {"jdsr": 1.0}, size, group)
-        self.priors, self.weights = context.priors, weights_of(WEIGHTS, weights)
         self.face_prior = FacePrior(context.priors, labels=parsing_labels, landmark_loss=prior_loss)
-        self.noise, self.alpha, self.penalty = noise, alpha, penalty
-        self.perceptual_share, self.prior_loss = perceptual_share, prior_loss
-        self.extra, self.critics = nn.Module(), nn.Module()
+        self.noise, self.alpha, self.prior_loss = one_of("noise", noise, get_args(Noise)), alpha, prior_loss
         if self.weights["adversarial"]:
             self.critics.face = WganCritic(3, width=critic_width)
 
@@ -98,11 +86,9 @@ class JdsrGanTask:
         if UPSAMPLING in learns:
             parts |= self.upsampling(faces, batch)
         parts = {name: self.weights[name] * part for name, part in parts.items()}
-        if not (stage.adversarial and self.weights["adversarial"] and UPSAMPLING in learns):
+        if UPSAMPLING not in learns:
             return Losses(parts)
-        parts["adversarial"] = self.weights["adversarial"] * adversarial.wgan_generator(self.score(faces.hr))
-        fake = faces.hr.detach()
-        return Losses(parts, lambda: self.criticise(batch.pictures, fake, gen))
+        return self.against_critic(parts, faces.hr, batch.pictures, stage, gen)
 
     def true_noise(self, lr: torch.Tensor, visible: torch.Tensor, small: torch.Tensor) -> torch.Tensor:
         """γ of eq. 8, `(B, 3, s, s)` in [0, 1]."""
@@ -136,33 +122,15 @@ class JdsrGanTask:
         if self.weights["parsing"]:
             parts["parsing"] = self.parsing(faces.parsing, batch)
         if self.weights["perceptual"]:
-            some = slice(max(1, round(self.perceptual_share * len(batch.pictures))))
-            found, wanted = self.features(faces.hr[some], POOLS), self.features(batch.pictures[some], POOLS)
-            parts["perceptual"] = losses.perceptual(found, wanted)
+            parts["perceptual"] = self.perceptual(faces.hr, batch.pictures)
         if self.weights["identity"]:
-            with half(faces.hr.device):
-                own, wanted = self.priors.embedder(faces.hr), self.priors.embedder(batch.pictures)
-            parts["identity"] = losses.identity(own, wanted)
+            parts["identity"] = self.identity(faces.hr, batch.pictures)
         return parts
 
     def parsing(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         if self.prior_loss == "squared":
             return losses.parsing_l2(logits, self.face_prior.wanted(batch, logits.shape[-1]))
         return self.face_prior.parsing(logits, batch)
-
-    def features(self, faces: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
-        with half(faces.device):
-            return self.priors.phi(faces, layers)
-
-    def score(self, faces: torch.Tensor) -> torch.Tensor:
-        with half(faces.device):
-            return self.critics.face(faces)
-
-    def criticise(self, real: torch.Tensor, fake: torch.Tensor, gen: torch.Generator) -> dict[str, torch.Tensor]:
-        return {
-            "critic": adversarial.wgan_critic(self.score(real), self.score(fake)),
-            "penalty": adversarial.gradient_penalty(self.critics.face, real, fake, gen, self.penalty),
-        }
 
     def look(self, network, batch, gen):
         """PSNR on each protocol, IoU of what is found hidden and what is, and rows of inputs, estimates, LR and HR."""

@@ -3,7 +3,6 @@
 from typing import get_args
 
 import torch
-from torch import nn
 
 from streamheal.errors import ConfigError
 from streamheal.heal.networks.landmark_maps import GROUPS
@@ -13,9 +12,9 @@ from streamheal.train import adversarial, heatmaps, losses
 from streamheal.train.critics import ProUiGlobal, ProUiLocal
 from streamheal.train.degradation import uniform
 from streamheal.train.face_prior import LandmarkLoss, landmark_maps
-from streamheal.train.pairs import Pairs
+from streamheal.train.pairs_task import PairsTask
 from streamheal.train.perceptual import POOLS
-from streamheal.train.task import Context, Losses, half, weights_of
+from streamheal.train.task import Context, Losses, half, one_of
 
 # The paper's weights; all losses are means, which it leaves open. A number at the end is the block's.
 WEIGHTS = {
@@ -34,42 +33,29 @@ FEATURE = "relu3_2"  # the paper's layer, there of VGG-19; up to it both are bui
 BLOCKS = ("block1", "block2", "block3")
 
 
-class ProUiganTask:
+class ProUiganTask(PairsTask):
     """A stage lowers the losses of the blocks that it trains: the paper's L_net1 to L_net3, L_G where it trains all."""
 
     def __init__(
         self,
         context: Context,
         *,
-        shares: dict[str, float] | None = None,  # of protocols; the paper's own alone by default
-        group: int = 8,
-        imperfect: float = 0.4,
         # Ours: how often a group of landmarks (jaw, brows, …) of a face is drawn where it truly is, in place of the
         # landmark network's guess. That one reads what the face already shows, so its maps alone hardly teach a block
         # to obey them, which is what editing asks.
         true_priors: float = 0.3,
-        # VGG-16 at 128 px costs ten times the slim network. A share of each batch gives the same gradient with more
-        # noise.
-        perceptual_share: float = 1.0,
         # The paper squares the error. From a sigmoid near 0, as nearly all of a map is, that gives next to no gradient.
         landmark_loss: LandmarkLoss = "squared",
         critic_width: int = 64,
-        weights: dict[str, float] | None = None,
+        **shared,
     ):
-        if landmark_loss not in get_args(LandmarkLoss):
-            raise ConfigError(
-                f"options: landmark_loss: {landmark_loss!r}; allowed: {', '.join(get_args(LandmarkLoss))}"
-            )
-        if not 0 < perceptual_share <= 1:
-            raise ConfigError(f"options: perceptual_share: {perceptual_share}; above 0 and at most 1")
+        """`shared`: of `PairsTask`, but for `size`, which is the paper's."""
+        own = {"pro-uigan-square": 1.0, "pro-uigan-irregular": 1.0}
+        super().__init__(context, WEIGHTS, own, size=16, **shared)
         if not 0 <= true_priors <= 1:
             raise ConfigError(f"options: true_priors: {true_priors}; it must be from 0 to 1")
-        own = {"pro-uigan-square": 1.0, "pro-uigan-irregular": 1.0}
-        self.pairs = Pairs(context.bank, shares or own, 16, group, imperfect)
-        self.look = self.pairs.look
-        self.priors, self.weights = context.priors, weights_of(WEIGHTS, weights)
-        self.true_priors, self.perceptual_share, self.landmark_loss = true_priors, perceptual_share, landmark_loss
-        self.extra, self.critics = nn.Module(), nn.Module()
+        self.true_priors = true_priors
+        self.landmark_loss = one_of("landmark_loss", landmark_loss, get_args(LandmarkLoss))
         if self.weights["adversarial"]:
             self.critics.local1 = ProUiLocal(width=critic_width, pairs=2)
             self.critics.local3 = ProUiLocal(width=critic_width)
@@ -91,7 +77,7 @@ class ProUiganTask:
         if not judged:
             return Losses(parts)
         parts["adversarial"] = self.weights["adversarial"] * sum(
-            adversarial.hinge_generator(self._score(critic, fake)) for critic, _, fake in judged
+            adversarial.hinge_generator(self.score(critic, fake)) for critic, _, fake in judged
         )
         judged = [(critic, real, fake.detach()) for critic, real, fake in judged]
         return Losses(parts, lambda: {f"critic {one[0]}": self._criticise(*one) for one in judged})
@@ -117,32 +103,24 @@ class ProUiganTask:
         style = weights[f"style{i + 1}"]
         if not (style or weights["feature"]):
             return parts
-        some = slice(max(1, round(self.perceptual_share * len(truth))))
         layers = (*POOLS, FEATURE)
-        found, true = self._features(step.face[some], layers), self._features(truth[some], layers)
+        found, true = self.features(self.some(step.face), layers), self.features(self.some(truth), layers)
         parts["style"] = style * losses.style(_only(found, POOLS), _only(true, POOLS))
         parts["feature"] = losses.perceptual(_only(found, (FEATURE,)), _only(true, (FEATURE,)), power=2)
         if weights["completed"]:
-            found, true = (self._features(face[some], (FEATURE,)) for face in (step.completed, same))
+            found, true = (self.features(self.some(face), (FEATURE,)) for face in (step.completed, same))
             parts["feature"] = parts["feature"] + weights["completed"] * losses.perceptual(found, true, power=2)
         parts["feature"] = weights["feature"] * parts["feature"]
         return parts
 
     def _judged(self, i: int, step: Step, pictures: torch.Tensor) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
-        """(critic, real, fake) for each critic of block i: block 1 has a local one, block 2 none, block 3 both."""
+        """(critic, real, fake), faces in [-1, 1]: block 1 has a local critic, block 2 none, block 3 both."""
         critics = (("local1",), (), ("local3", "global3"))[i]
-        return [(critic, resample(pictures, step.face.shape[-1]), step.face) for critic in critics]
-
-    def _features(self, faces: torch.Tensor, layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
-        with half(faces.device):
-            return self.priors.phi(faces, layers)
-
-    def _score(self, critic: str, faces: torch.Tensor) -> torch.Tensor:
-        with half(faces.device):
-            return self.critics.get_submodule(critic)(faces * 2 - 1)
+        real = resample(pictures, step.face.shape[-1])
+        return [(critic, real * 2 - 1, step.face * 2 - 1) for critic in critics]
 
     def _criticise(self, critic: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        return adversarial.hinge_critic(self._score(critic, real), self._score(critic, fake))
+        return adversarial.hinge_critic(self.score(critic, real), self.score(critic, fake))
 
 
 def _only(features: dict[str, torch.Tensor], layers: tuple[str, ...]) -> dict[str, torch.Tensor]:
