@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streamheal.commands import cluster, outbox
+from streamheal.commands import cluster, outbox, privacy
 from streamheal.errors import StreamhealError, redact
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Make and check data sets to train on.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cluster.app)
+app.add_typer(privacy.app)
 app.add_typer(outbox.app, name="outbox")
 PipelineFile = Annotated[Path, typer.Argument(help="A pipeline file, such as pipelines/demo.yaml.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder with the data sets (docs/training.md).")]

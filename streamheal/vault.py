@@ -25,6 +25,7 @@ KEY_BYTES = 32
 _MAGIC = b"SHV1"
 _NONCE = 12
 _TAG = 16
+HEAD_BYTES = len(_MAGIC) + 1 + 255 + _NONCE + _TAG  # the first so many bytes of a sealed value say which key opens it
 _HOW = "make one with: openssl rand -base64 32"
 
 

@@ -17,6 +17,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from pathlib import Path
 from streamheal.errors import SinkError, VaultError
 from streamheal.publish.outbox_file import BALLAST, NoRoom, OutboxFile
 from streamheal.publish.spell import Spell
-from streamheal.vault import Vault
+from streamheal.vault import HEAD_BYTES, Vault, sealed_under
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +243,32 @@ class Outbox:
     def expire(self, before_ns: int) -> int:
         """Delete everything added before `before_ns` (UTC), as `forget` does."""
         return self.forget(before_ns=before_ns)
+
+    def reseal(self) -> tuple[int, list[str]]:
+        """Seal anew, under the vault's key, what lies here under another key or none. How many rows that were, and the
+        ids of those whose seal doesn't open."""
+        done, failed = 0, []
+        for seq, id, head in self._heads():
+            if sealed_under(head) == self._vault.key_id:
+                continue
+            for (payload,) in self._file.read("SELECT payload FROM outbox WHERE seq = ?", (seq,)):
+                try:
+                    row = (self._vault.seal(self._vault.open(payload, _about(id)), _about(id)), seq)
+                except VaultError:
+                    failed.append(id)
+                    continue
+                self._file.write(lambda db, row=row: db.execute("UPDATE outbox SET payload = ? WHERE seq = ?", row))
+                done += 1
+        if done:
+            self._file.give_back(all=True)
+        return done, failed
+
+    def seals(self) -> Counter[str | None]:
+        """How many rows lie here under which key; None: under none."""
+        return Counter(sealed_under(head) for _, _, head in self._heads())
+
+    def _heads(self) -> list[tuple[int, str, bytes]]:
+        return self._file.read(f"SELECT seq, id, substr(payload, 1, {HEAD_BYTES}) FROM outbox ORDER BY seq")
 
     def counts(self) -> Counts:
         accounts = self.accounts()
