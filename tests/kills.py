@@ -178,6 +178,7 @@ def recording_readers(rng: Random, kills: int, clip: Path, frames: int) -> Tally
     tally = Tally()
     while tally.kills < kills:
         arrived, killed_at, due = Counter(), None, time.monotonic() + rng.uniform(0, 1)
+        since = 0  # pictures since the kill: the first lay in the ring already
         with Reader("clip", clip, live=False) as reader:
             while not reader.ended:
                 frame = reader.read(0.02)
@@ -185,12 +186,13 @@ def recording_readers(rng: Random, kills: int, clip: Path, frames: int) -> Tally
                 if frame is not None:
                     arrived[number_in(frame.image)] += 1
                     assert number_in(frame.image) == frame.sequence
-                    if killed_at is not None:
+                    since += 1
+                    if killed_at is not None and since > 4:
                         tally.recovery.append(now - killed_at)
                         killed_at, due = None, now + rng.uniform(0, 0.5)
                     time.sleep(0.02)  # a consumer that has work to do
                 if killed_at is None and now >= due and _kill_reader(reader):
-                    killed_at = now
+                    killed_at, since = now, 0
                     tally.kills += 1
         tally.compare(set(range(frames)), arrived)
         tally.twice += arrived.total() - len(arrived)

@@ -5,6 +5,7 @@ It imports PyAV and NumPy and nothing heavier, holds no state worth saving, and 
 
 import os
 import queue
+import resource
 import sys
 import threading
 import time
@@ -21,6 +22,10 @@ ALIVE_EVERY = 0.5
 
 SLOT_PATIENCE = 0.05
 """Seconds that a live frame waits for a slot before it is dropped."""
+
+MEMORY = 4 << 30
+"""Bytes beyond which the process is refused memory, the ring aside: the last bound on what a hostile file can take,
+whatever the decoders' own checks miss. The largest picture allowed takes 1.5 GiB with sixteen reference frames."""
 
 
 class Worker:
@@ -42,7 +47,7 @@ class Worker:
                 self._read(options)
             except StreamError as error:
                 self.link.send("failed", error_class=error.error_class, text=str(error))
-            except Exception as error:      # reported instead of a traceback, which could show the URL
+            except Exception as error:  # reported instead of a traceback, which could show the URL
                 where = error.__traceback__
                 while where is not None and where.tb_next is not None:
                     where = where.tb_next
@@ -60,7 +65,7 @@ class Worker:
                     self._free.add(message["slot"])
                     self._changed.notify()
         if message is None:
-            os._exit(0)         # our parent is gone: nobody wants a farewell to the camera
+            os._exit(0)  # our parent is gone: nobody wants a farewell to the camera
         with self._changed:
             self._stop = True
             self._changed.notify()
@@ -85,7 +90,7 @@ class Worker:
                 sequence += 1
             self.link.send("ended", warning="; ".join(stream.warnings) or None)
         finally:
-            stream.close()      # says goodbye to an RTSP server, which else keeps the session for a minute
+            stream.close()  # says goodbye to an RTSP server, which else keeps the session for a minute
 
     def _alive(self) -> None:
         if time.monotonic() - self._told_alive > ALIVE_EVERY:
@@ -121,6 +126,7 @@ class Worker:
 
 def main(arguments: list[str]) -> None:
     """`python -m streamheal.video.worker LINK_FD RING_FD SLOTS SLOT_BYTES`"""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     link_fd, ring_fd, slots, slot_bytes = (int(a) for a in arguments)
     Worker(Link(Connection(link_fd)), Ring(ring_fd, slots, slot_bytes)).run()
 
