@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 5.0  # seconds; short, so that a stop need not wait for a broker that is away
 FETCH_BYTES = 16 << 20  # of one answer; a larger message comes alone
 
+NO_BROKERS = "a cluster needs brokers: give the pipeline file a section kafka with bootstrap_servers"
+
 Made = TypeVar("Made")
 
 
@@ -30,7 +32,7 @@ class Clients:
 
     def __init__(self, config: PipelineConfig, stop: threading.Event):
         if config.kafka is None:
-            raise ConfigError("a cluster needs brokers: give the pipeline file a section kafka with bootstrap_servers")
+            raise ConfigError(NO_BROKERS)
         self._kafka, self._cluster, self._stop = config.kafka, config.cluster, stop
         self._tls: ssl.SSLContext | None = tls(config.kafka)
 

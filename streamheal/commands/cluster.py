@@ -25,7 +25,7 @@ def ingest(file: PipelineFile, overrides: Overrides = None) -> None:
     summary = node.run()
     for warning in summary.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"ingest: {_counted(summary.counts, 'frames', 'tracks', 'jobs')}")
+    typer.echo(f"ingest: {_counted(summary.counts, 'frames', 'tracks', 'events')}")
 
 
 @app.command()
