@@ -32,7 +32,7 @@ class Audit:
         self.path = path
         self._clock = clock
 
-    def note(self, what: str, **facts: object) -> None:
+    def note(self, what: str, /, **facts: object) -> None:
         """Add a line, on disk when this returns. Secrets in URLs are taken out of `facts`.
 
         Raises SinkError where it can't be written.
