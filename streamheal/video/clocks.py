@@ -29,6 +29,10 @@ MAX_JUMP = 10.0
 REORDERING = 1.0
 """Seconds by which timestamps may step back without the stream having started anew: B-frames, jitter."""
 
+STUCK = 0.4
+"""Seconds for which packets may come without the latest timestamp getting any later. A counter that stands still, or
+runs backwards by small steps, says nothing about time."""
+
 
 _REPORT = struct.Struct("@IQI")     # ssrc, NTP time (32.32 fixed point, since 1900), RTP timestamp
 _NTP_TO_UNIX = 2_208_988_800
@@ -86,6 +90,7 @@ class ArrivalClock:
         self._window_began: float | None = None
         self._least = self._least_before = float("inf")
         self._last: tuple[float, float] | None = None
+        self._latest: tuple[float, float] | None = None     # the latest timestamp since the reset, and its arrival
 
     def saw(self, time: float | None, arrival: float) -> None:
         """Tell of a packet: its timestamp in the stream and our clock as it arrived, both in seconds."""
@@ -93,15 +98,18 @@ class ArrivalClock:
             return
         if self._last is not None:
             step, elapsed = time - self._last[0], arrival - self._last[1]
-            if step < -REORDERING or step > elapsed + MAX_JUMP or elapsed < -REORDERING:
+            stuck = time <= self._latest[0] and arrival - self._latest[1] > STUCK
+            if stuck or step < -REORDERING or step > elapsed + MAX_JUMP or elapsed < -REORDERING:
                 self._reset()
+        if self._latest is None or time > self._latest[0]:
+            self._latest = (time, arrival)
         if self._window_began is None or arrival - self._window_began > self.WINDOW:
             self._least_before, self._least, self._window_began = self._least, float("inf"), arrival
         self._least = min(self._least, arrival - time)
         self._last = (time, arrival)
 
     def captured(self, time: float | None, arrival: float) -> float:
-        """UTC seconds at which the frame with this timestamp was captured, give or take `ARRIVAL`."""
+        """When the frame with this timestamp was captured, by the clock of `arrival`, give or take `ARRIVAL`."""
         least = min(self._least, self._least_before)
         if time is None or least == float("inf"):
             return arrival

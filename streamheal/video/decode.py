@@ -115,7 +115,7 @@ class VideoInput:
         except StreamError:
             self.close()
             raise
-        self._opened = now()
+        self._opened = time.monotonic()
         self._opening = time.monotonic() - began
 
     def _open(self) -> None:
@@ -181,7 +181,7 @@ class VideoInput:
             if packet.stream_index != self._stream.index:
                 yield None
                 continue
-            arrival = self._now()
+            arrival = time.monotonic()    # by a clock that nobody sets
             if packet.size:
                 packets += 1
                 packet.opaque = (packets, arrival)      # comes back on the frame that the packet holds
@@ -254,13 +254,14 @@ class VideoInput:
         packet.time_base = self._stream.time_base
         yield packet
 
-    def _captured(self, time: float | None, pts: float, arrival: float) -> tuple[float, Clock, float]:
+    def _captured(self, stamp: float | None, pts: float, arrival: float) -> tuple[float, Clock, float]:
         if not self.options.live:
             began, uncertainty = self._media_start
             return began + pts, "media", uncertainty
-        sent = self._sender.captured(time)
+        to_utc = self._now() - time.monotonic()      # asked anew for each frame: our own clock may be set, too
+        sent = self._sender.captured(stamp)
         if sent is not None:
-            lead = sent - arrival
+            lead = sent - (arrival + to_utc)
             if -MAX_LATENCY <= lead <= MAX_LEAD:
                 self._distrusted = False
                 return sent, "sender", SENDER + max(0.0, lead)
@@ -269,7 +270,7 @@ class VideoInput:
                 self._note(f"its clock is off by about {lead:.0f} s against ours; times of arrival are used instead")
         # What was read to find out about the stream may have waited for as long as that took.
         waited = self._opening if arrival - self._opened < self._opening else 0.0
-        return self._arrival.captured(time, arrival), "arrival", ARRIVAL + waited
+        return self._arrival.captured(stamp, arrival) + to_utc, "arrival", ARRIVAL + waited
 
     def _look_at_clocks(self, packet: av.Packet, arrival: float) -> None:
         if packet.pts is not None:

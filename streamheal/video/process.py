@@ -1,6 +1,7 @@
 """Starting and ending a reader process."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,10 @@ from streamheal.video.link import Link
 from streamheal.video.ring import Ring
 
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+
+_NEEDED = re.compile(r"PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_.*|PYTHON.*|VIRTUAL_ENV|SSL_CERT_.*|(?i:(https?|no)_proxy)")
+"""Of the environment, what Python and FFmpeg go by. The rest is for us alone: passwords and keys come in that way, and
+the reader process is where hostile bytes meet C code."""
 
 
 class ReaderProcess:
@@ -36,7 +41,11 @@ class ReaderProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), "OMP_NUM_THREADS": "1"},
+                env={
+                    **{name: value for name, value in os.environ.items() if _NEEDED.fullmatch(name)},
+                    "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+                    "OMP_NUM_THREADS": "1",
+                },
                 start_new_session=True,     # Ctrl-C is for us; we then stop it
             )
         finally:

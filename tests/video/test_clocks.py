@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamheal.video.clocks import UNKNOWN, ArrivalClock, SenderClock, Timeline, media_start
+from streamheal.video.clocks import ARRIVAL, UNKNOWN, ArrivalClock, SenderClock, Timeline, media_start
 
 NTP = 2_208_988_800
 seconds = st.floats(-1e6, 1e6)
@@ -79,6 +79,26 @@ def test_a_camera_whose_counter_leaps_ahead_is_not_dated_into_the_past_afterward
     clock.saw(86400.0, 1001.0)
     clock.saw(86401.0, 1002.0)
     assert clock.captured(86401.0, 1002.0) == 1002.0
+
+
+@pytest.mark.parametrize("speed", [0.0, -0.5, -1.0])
+def test_a_counter_that_stands_still_or_runs_backwards_is_not_believed(speed):
+    clock = ArrivalClock()
+    for i in range(2000):
+        arrival = i / 25
+        time = arrival if i < 100 else 4 + (arrival - 4) * speed
+        clock.saw(time, arrival)
+        assert abs(clock.captured(time, arrival) - arrival) <= ARRIVAL
+
+
+def test_pictures_sent_out_of_order_are_no_counter_that_stands_still():
+    """B-frames: packets come in the order of decoding."""
+    clock = ArrivalClock()
+    for i in range(0, 400, 4):
+        for j, time in enumerate((i + 3, i, i + 1, i + 2)):
+            arrival = 0.3 + (i + 3 + j * 0.25) / 25
+            clock.saw(time / 25, arrival)
+            assert clock.captured(time / 25, arrival) == pytest.approx(0.3 + time / 25, abs=0.05)
 
 
 def test_a_camera_whose_clock_runs_slow_is_followed():
