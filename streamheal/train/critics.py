@@ -6,33 +6,29 @@ condition beside each other, as more channels. None ends in the sigmoid that som
 """
 
 import itertools
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-Norm = Literal["none", "instance", "batch"]
-
 
 class PatchDiscriminator(nn.Sequential):
     """pix2pix's PatchGAN (Isola 2017, §3.2.2 and §6.1.2): each score sees a patch of the picture.
 
     `n_layers` 4×4 convolutions of stride 2, two of stride 1. A patch is 34 px wide for 2 of them (FD-StackGAN says 32),
-    70 px for 3 (FCSR-GAN).
+    70 px for 3 (FCSR-GAN). A spectral norm holds the slope, in place of the original's BatchNorm.
     """
 
-    def __init__(self, inside: int = 3, width: int = 64, n_layers: int = 3, norm: Norm = "none", spectral: bool = True):
-        """norm: the original's is "batch"; none goes with the spectral norm, which holds the slope by itself."""
+    def __init__(self, inside: int = 3, width: int = 64, n_layers: int = 3):
         if n_layers < 1:
             raise ValueError(f"n_layers {n_layers}; at least 1 convolution of stride 2")
         widths = [width * min(2**i, 8) for i in range(n_layers + 1)]
-        parts: list[nn.Module] = [_conv(inside, width, 4, 2, spectral), nn.LeakyReLU(0.2)]
+        parts: list[nn.Module] = [_spectral(inside, width, stride=2), nn.LeakyReLU(0.2)]
         for i, (before, after) in enumerate(itertools.pairwise(widths)):
             stride = 2 if i < n_layers - 1 else 1
-            parts += [_conv(before, after, 4, stride, spectral), *_norm(norm, after), nn.LeakyReLU(0.2)]
-        super().__init__(*parts, _conv(widths[-1], 1, 4, 1, spectral))
+            parts += [_spectral(before, after, stride), nn.LeakyReLU(0.2)]
+        super().__init__(*parts, _spectral(widths[-1], 1, stride=1))
 
 
 class FcsrCritic(nn.Sequential):
@@ -57,7 +53,7 @@ class OfhDiscriminator(nn.Sequential):
         widths = [width * min(2**i, 16) for i in range(6)]
         narrow = widths[-1] // 4
         super().__init__(
-            *_halvings(inside, widths, norm="batch"),
+            *_halvings(inside, widths, norm=True),
             nn.Conv2d(widths[-1], narrow, 3, padding=1),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
@@ -69,7 +65,7 @@ class ProUiGlobal(nn.Sequential):
     """Pro-UIGAN's Global-D, of SRGAN's kind: four pairs of 3×3 convolutions, an 8×8 map for 128 px. 4.7 M."""
 
     def __init__(self, inside: int = 3, width: int = 64):
-        pairs = _pairs(inside, [width * 2**i for i in range(4)], kernel=3, norm="batch")
+        pairs = _pairs(inside, [width * 2**i for i in range(4)])
         super().__init__(*pairs, nn.Conv2d(width * 8, 1, 3, padding=1))
 
 
@@ -80,26 +76,12 @@ class ProUiLocal(nn.Sequential):
     """
 
     def __init__(self, inside: int = 3, width: int = 64, pairs: int = 3):
-        layers = _pairs(inside, [width * 2**i for i in range(pairs)], kernel=3, norm="batch")
+        layers = _pairs(inside, [width * 2**i for i in range(pairs)])
         super().__init__(*layers, nn.Conv2d(width * 2 ** (pairs - 1), 1, 3, padding=1))
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         edge = pictures.shape[-1] // 4
         return super().forward(F.pad(pictures, (-edge,) * 4))
-
-
-class GfcDiscriminator(nn.Sequential):
-    """GFC's (Li 2017, §3.2; FCSR-GAN's completion): one score `(B, 1, 1, 1)` of pictures of `side` px, a power of 2.
-
-    Pairs of convolutions (3×3, 4×4 of stride 2) down to 4×4 and a 4×4 one over that. `side` 64, `width` 64: its local
-    critic; 128 and 32: its global one.
-    """
-
-    def __init__(self, side: int, inside: int = 3, width: int = 64):
-        if side < 8 or side & (side - 1):
-            raise ValueError(f"side {side}; a power of 2 from 8 on")
-        widths = [width * 2**i for i in range(side.bit_length() - 3)]
-        super().__init__(*_pairs(inside, widths, kernel=4, norm="batch"), nn.Conv2d(widths[-1], 1, 4))
 
 
 class WganCritic(nn.Sequential):
@@ -113,30 +95,24 @@ class WganCritic(nn.Sequential):
         super().__init__(*_halvings(inside, widths), nn.Conv2d(widths[-1], 1, 3, padding=1))
 
 
-def _halvings(inside: int, widths: list[int], *, slope: float = 0.2, norm: Norm = "none") -> list[nn.Module]:
-    """Per width a 4×4 convolution of stride 2; no norm after the first."""
+def _halvings(inside: int, widths: list[int], *, slope: float = 0.2, norm: bool = False) -> list[nn.Module]:
+    """Per width a 4×4 convolution of stride 2; with `norm` BatchNorm after all but the first."""
     parts: list[nn.Module] = []
     for i, (before, after) in enumerate(itertools.pairwise([inside, *widths])):
-        parts += [nn.Conv2d(before, after, 4, 2, 1), *_norm(norm if i else "none", after), nn.LeakyReLU(slope)]
+        normed = [nn.BatchNorm2d(after)] if norm and i else []
+        parts += [nn.Conv2d(before, after, 4, 2, 1), *normed, nn.LeakyReLU(slope)]
     return parts
 
 
-def _pairs(inside: int, widths: list[int], *, kernel: int, norm: Norm) -> list[nn.Module]:
-    """Per width: 3×3 convolution, then one of stride 2 with `kernel`; no norm after the very first."""
+def _pairs(inside: int, widths: list[int]) -> list[nn.Module]:
+    """Per width two 3×3 convolutions, the second of stride 2; BatchNorm after all but the very first."""
     parts: list[nn.Module] = []
     for i, (before, after) in enumerate(itertools.pairwise([inside, *widths])):
-        parts += [nn.Conv2d(before, after, 3, padding=1), *_norm(norm if i else "none", after), nn.LeakyReLU(0.2)]
-        parts += [nn.Conv2d(after, after, kernel, 2, 1), *_norm(norm, after), nn.LeakyReLU(0.2)]
+        normed = [nn.BatchNorm2d(after)] if i else []
+        parts += [nn.Conv2d(before, after, 3, padding=1), *normed, nn.LeakyReLU(0.2)]
+        parts += [nn.Conv2d(after, after, 3, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
     return parts
 
 
-def _conv(inside: int, outside: int, kernel: int, stride: int, spectral: bool) -> nn.Module:
-    layer = nn.Conv2d(inside, outside, kernel, stride, padding=1)
-    return spectral_norm(layer) if spectral else layer
-
-
-def _norm(norm: Norm, width: int) -> list[nn.Module]:
-    kinds = {"none": [], "instance": [nn.InstanceNorm2d], "batch": [nn.BatchNorm2d]}
-    if norm not in kinds:
-        raise ValueError(f"norm {norm!r}; allowed: {', '.join(kinds)}")
-    return [kind(width) for kind in kinds[norm]]
+def _spectral(inside: int, outside: int, stride: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(inside, outside, 4, stride, padding=1))
