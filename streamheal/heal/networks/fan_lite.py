@@ -59,7 +59,10 @@ class MultiScaleBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down by halves and up again, a skip at each size (Newell 2016, fig. 3). `block()` makes each node."""
+    """Down by halves and up again, a skip at each size (Newell 2016, fig. 3). `block()` makes each node.
+
+    FAN halves by means, where Newell's own (`hourglass.py`) takes maxima.
+    """
 
     def __init__(self, depth: int, block: Callable[[], nn.Module]):
         super().__init__()

@@ -65,7 +65,6 @@ def test_what_a_stage_does_not_train_gets_no_gradient_and_no_statistics(stage, c
 def test_the_third_block_is_trained_ten_times_as_fast_as_the_others():
     assert [stage.train for stage in PLAN.stages] == [("block1",), ("block2",), BLOCKS, BLOCKS]
     assert all(stage.rates == {"block1": 0.1, "block2": 0.1} for stage in PLAN.stages[2:])
-    assert PLAN.learning_rate == 1e-3
     assert PLAN.parts == {"fan": "fan-lite"}
     whole = sum(stage.share for stage in PLAN.stages)
     assert sum(stage.share for stage in PLAN.stages if stage.adversarial) <= 0.4 * whole
