@@ -13,6 +13,8 @@ from streamheal.config import PipelineConfig
 from streamheal.errors import SinkError
 
 PATIENCE = 10.0  # seconds
+INGEST = "ingest"
+"""The folder of `streamheal ingest` (cluster/ingest.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,23 @@ class Kept:
         folder = config.output.path if config.output else None
         return cls(folder, config.outbox, config.state, config.source.live)
 
+    @classmethod
+    def all(cls, config: PipelineConfig) -> "list[Kept]":
+        """The same, and those of an ingest node of the cluster, which has a folder of its own below."""
+        own = cls.by(config)
+        if config.kafka is None:
+            return [own]
+        below = own.state.parent / INGEST
+        return [own, cls(below, below / "outbox.sqlite", below / "state", own.live)]
+
     @property
     def audit(self) -> Audit:
         return Audit(self.state / "audit.jsonl")
+
+    @property
+    def used(self) -> bool:
+        """Whether a run was ever here."""
+        return self.state.exists() or self.has_events or (self.outbox is not None and self.outbox.exists())
 
     @property
     def logs(self) -> list[Path]:

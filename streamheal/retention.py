@@ -78,6 +78,12 @@ class Found:
     def __bool__(self) -> bool:
         return bool(self.events or self.pictures or self.waiting or self.logs or self.report)
 
+    def add(self, other: "Found") -> None:
+        """Take in what another place had."""
+        for name in ("events", "pictures", "waiting", "logs", "busy"):
+            getattr(self, name).extend(getattr(other, name))
+        self.report = self.report or other.report
+
     @property
     def ids(self) -> list[str]:
         return sorted({*self.events, *self.waiting})
@@ -119,8 +125,10 @@ def delete(kept: Kept, which: Which, *, remember: bool = True) -> Found:
     """
     with kept.upkeep():
         found = find(kept, which)
-        if remember and found.ids:
+        if remember:
             tracks = {track_of(id) for id in found.ids} if which.track else set()
+            if which.track and which.track.count("/") == 3:
+                tracks.add(which.track)  # it may go on, though nothing of it lies here now
             with closing(Forgotten(kept.state)) as forgotten:
                 forgotten.add([*found.ids, *tracks])
         try:

@@ -33,6 +33,23 @@ class Resealed:
     failed: list[str] = field(default_factory=list)
     """What doesn't open: a key is missing, or it was changed."""
 
+    def counts(self) -> dict[str, int]:
+        return {
+            "events": self.events,
+            "pictures": self.pictures,
+            "outbox": self.outbox,
+            "report": int(self.report),
+            "failed": len(self.failed),
+        }
+
+    def add(self, other: "Resealed") -> None:
+        """Take in what another place had."""
+        self.events += other.events
+        self.pictures += other.pictures
+        self.outbox += other.outbox
+        self.report |= other.report
+        self.failed += other.failed
+
 
 def rotate(kept: Kept, vault: Vault) -> Resealed:
     """Seal everything under the key in use, also what was kept plain until now.

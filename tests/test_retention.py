@@ -11,6 +11,7 @@ import pytest
 
 from streamheal.config import Encryption, Kafka, Output, PipelineConfig, Source
 from streamheal.faces.run_log import RunLog
+from streamheal.forgotten import Forgotten
 from streamheal.kept import Kept
 from streamheal.publish import event
 from streamheal.publish.folder import FolderSink, read_events
@@ -174,6 +175,14 @@ def test_only_what_is_asked_for_is_forgotten(tmp_path, which, gone):
     assert len(list(tmp_path.glob("faces/*/*"))) == 4 * len(before - gone)
     with closing(Outbox(kept.outbox)) as outbox:
         assert outbox.accounts().balanced and outbox.accounts().forgotten == len(gone)
+
+
+def test_a_track_of_which_nothing_lies_here_now_is_held_back_where_its_run_is_named(tmp_path):
+    """Kafka has taken all of it, and it goes on."""
+    kept = Kept.by(pipeline(tmp_path))
+    delete(kept, Which(track="run/gate/0/12"))
+    with closing(Forgotten(kept.state)) as forgotten:
+        assert healed_face(revision=7).job in forgotten and healed_face(track=13).job not in forgotten
 
 
 def test_a_log_at_work_is_named_and_left(tmp_path):

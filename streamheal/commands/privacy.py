@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,10 +45,12 @@ def forget(
     """Delete faces from folder, outbox, report and logs, for good; also while the pipeline runs."""
     from streamheal import retention
 
-    config, kept = _load(file, overrides)
+    config, places = _load(file, overrides)
     which = _which(config, camera, track, before, expired)
-    found = retention.find(kept, which)
     if not yes:
+        found = retention.Found()
+        for kept in places:
+            found.add(retention.find(kept, which))
         for id in found.ids[:SHOWN]:
             typer.echo(id)
         if len(found.ids) > SHOWN:
@@ -56,9 +59,12 @@ def forget(
         _tell_of_kafka(config)
         return
     asked = {"camera": camera, "before": _iso(which.before), "track": None if track is None else _hash(track)}
-    kept.audit.note("deletion begun", why="asked", **asked)
-    deleted = retention.expire(kept, which.before) if expired else retention.delete(kept, which)
-    kept.audit.note("deletion", why="asked", **deleted.counts(), ids=[_hash(id) for id in deleted.ids])
+    deleted = retention.Found()
+    for kept in places:
+        kept.audit.note("deletion begun", why="asked", **asked)
+        here = retention.expire(kept, which.before) if expired else retention.delete(kept, which)
+        kept.audit.note("deletion", why="asked", **here.counts(), ids=[_hash(id) for id in here.ids])
+        deleted.add(here)
     typer.echo(f"deleted: {_words(deleted)}")
     if deleted.report:
         typer.echo("report.html may have shown them: `streamheal report` writes it anew")
@@ -75,14 +81,14 @@ def rotate(file: File, overrides: Sets = None) -> None:
     from streamheal import rotation
     from streamheal.vault import Vault
 
-    config, kept = _load(file, overrides)
+    config, places = _load(file, overrides)
     vault = Vault.from_config(config.encryption)
-    done = rotation.rotate(kept, vault)
-    left = rotation.seals(kept)
-    kept.audit.note(
-        "sealed anew", key=vault.key_id, events=done.events, pictures=done.pictures, outbox=done.outbox,
-        failed=len(done.failed), report_deleted=done.report,
-    )  # fmt: skip
+    done, left = rotation.Resealed(), Counter()
+    for kept in places:
+        here = rotation.rotate(kept, vault)
+        left += rotation.seals(kept)
+        kept.audit.note("sealed anew", key=vault.key_id, **here.counts())
+        done.add(here)
     typer.echo(
         f"sealed anew under {vault.key_id}: {done.pictures} pictures, {done.events} events, {done.outbox} in the outbox"
     )
@@ -105,7 +111,7 @@ def report(file: File, overrides: Sets = None) -> None:
     from streamheal.publish.report import write_report
     from streamheal.vault import Vault
 
-    config, kept = _load(file, overrides)
+    config, (kept, *_) = _load(file, overrides)
     if not kept.has_events:
         raise ConfigError(f"{file}: nothing was healed into {kept.folder or 'a folder'} yet; run the pipeline first")
     kept.audit.note("export", what="report", path=str(kept.folder / "report.html"))
@@ -129,25 +135,30 @@ def audit(
     """Show who started, stopped, exported and deleted what, and whether the log was tampered with."""
     from streamheal import audit as log
 
-    path = _load(file, overrides)[1].audit.path
-    verdict = log.verify(path, holds=holds)
-    for line in () if verify else log.read(path):
-        typer.echo(json.dumps(line) if as_json else _line(line))
-    for wrong in verdict.wrong:
-        typer.echo(f"TAMPERED: {wrong}", err=True)
-    if not as_json:
-        cut = f", {len(verdict.cut)} cut short by a crash" if verdict.cut else ""
-        typer.echo(f"{verdict.lines} lines{cut}; the last one's hash is {verdict.last}")
-    if verdict.wrong:
+    _, (own, *others) = _load(file, overrides)
+    wrong = []
+    for kept in (own, *(other for other in others if other.audit.path.exists())):
+        verdict = log.verify(kept.audit.path, holds=holds if kept is own else None)
+        for line in () if verify else log.read(kept.audit.path):
+            typer.echo(json.dumps(line) if as_json else _line(line))
+        wrong += [f"{kept.audit.path}: {text}" for text in verdict.wrong]
+        if not as_json:
+            cut = f", {len(verdict.cut)} cut short by a crash" if verdict.cut else ""
+            typer.echo(f"{kept.audit.path}: {verdict.lines} lines{cut}; the last one's hash is {verdict.last}")
+    for text in wrong:
+        typer.echo(f"TAMPERED: {text}", err=True)
+    if wrong:
         raise typer.Exit(1)
 
 
-def _load(file: Path, overrides: list[str] | None) -> "tuple[PipelineConfig, Kept]":
+def _load(file: Path, overrides: list[str] | None) -> "tuple[PipelineConfig, list[Kept]]":
+    """The pipeline file, and the places where faces of it are kept: a run's first, others only if they are used."""
     from streamheal import pipeline_file
     from streamheal.kept import Kept
 
     config = pipeline_file.load(file, overrides or ())
-    return config, Kept.by(config)
+    own, *others = Kept.all(config)
+    return config, [own, *(kept for kept in others if kept.used)]
 
 
 def _which(

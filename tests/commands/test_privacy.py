@@ -170,7 +170,7 @@ def test_audit_shows_the_log_and_whether_it_was_tampered_with(folder):
     assert said.count("deletion begun") == 2 and "4 lines; the last one's hash is" in said
     path = folder / "state" / "audit.jsonl"
     path.write_text(path.read_text().replace('"events":2', '"events":0'))
-    assert "TAMPERED: line 3" in call("audit", file, "--verify", code=1)
+    assert "audit.jsonl: line 3 doesn't follow" in call("audit", file, "--verify", code=1)
 
 
 def test_audit_finds_a_log_that_was_cut(folder):
@@ -182,6 +182,29 @@ def test_audit_finds_a_log_that_was_cut(folder):
     path = folder / "state" / "audit.jsonl"
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
     assert "cut or written anew" in call("audit", file, "--verify", "--holds", last, code=1)
+
+
+def test_an_ingest_node_beside_it_is_reached_as_well(folder):
+    keep(folder, Vault("old", {"old": OLD}))
+    jobs = folder / "ingest" / "outbox.sqlite"
+    with closing(Outbox(jobs, vault=Vault("old", {"old": OLD}))) as outbox:
+        for face in FACES:
+            outbox.add(face.id, event.key(face), event.attributes(face), event.encode(face))
+    file = pipeline(folder, KEYS.format(use="new"))
+    assert "6 in the outbox" in call("rotate", file)
+    assert "2 events with 8 pictures, 4 in the outbox" in call("forget", file, "--camera", "gate", "--yes")
+    with closing(Outbox(jobs)) as outbox:
+        assert [e.id for e in outbox.entries(dead=False)] == ["run/door/0/1/1"]
+    assert "ingest/state/audit.jsonl: 3 lines" in call("audit", file)
+
+
+def test_the_ingest_node_is_looked_for_where_it_is(folder):
+    from streamheal import pipeline_file
+    from streamheal.cluster.ingest import at_the_camera
+    from streamheal.kept import Kept
+
+    config = pipeline_file.load(pipeline(folder))
+    assert Kept.all(config) == [Kept.by(config), Kept.by(at_the_camera(config))]
 
 
 def test_the_program_prints_errors_without_a_traceback(folder):
