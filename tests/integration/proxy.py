@@ -1,10 +1,13 @@
-"""A TCP proxy that can cut and freeze what passes through it."""
+"""A TCP proxy that can cut, freeze, delay and corrupt what passes through it."""
 
 import contextlib
+import random
 import selectors
 import socket
 import struct
 import threading
+import time
+from collections import deque
 
 
 class Proxy:
@@ -16,6 +19,9 @@ class Proxy:
         self._server.settimeout(0.1)
         self.port: int = self._server.getsockname()[1]
         self.frozen = False             # connections stay open, nothing passes
+        self.delay = 0.0                # seconds by which what the target says arrives later
+        self.corrupt = 0.0              # share of what the target says in which a byte is changed, per piece received
+        self._rng = random.Random(0)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._closed = threading.Event()
 
@@ -49,20 +55,31 @@ class Proxy:
             threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        other = {client: server, server: client}
+        late: deque[tuple[float, bytes]] = deque()     # (due, what the target said)
         with selectors.DefaultSelector() as selector, contextlib.suppress(OSError, ValueError):
-            for connection in other:
+            for connection in (client, server):
                 selector.register(connection, selectors.EVENT_READ)
             while True:
-                for key, _ in selector.select(0.1):
+                while late and late[0][0] <= time.monotonic():
+                    client.sendall(late.popleft()[1])
+                for key, _ in selector.select(0.02 if late else 0.1):
                     if self.frozen:
                         self._closed.wait(0.05)
                         continue
                     if not (content := key.fileobj.recv(1 << 16)):
                         return self._end(client, server)
-                    other[key.fileobj].sendall(content)
+                    if key.fileobj is client:
+                        server.sendall(content)
+                    else:
+                        late.append((time.monotonic() + self.delay, self._spoil(content)))
                 if client.fileno() < 0:
                     return None
+
+    def _spoil(self, content: bytes) -> bytes:
+        if self._rng.random() >= self.corrupt:
+            return content
+        at = self._rng.randrange(len(content))
+        return content[:at] + bytes([content[at] ^ 0x5A]) + content[at + 1 :]
 
     def _end(self, client: socket.socket, server: socket.socket) -> None:
         for connection in (client, server):

@@ -160,6 +160,30 @@ def test_a_connection_that_freezes_is_given_up(rtsp_camera, live):
         read_until(reader, lambda f: f.epoch == 1)
 
 
+def test_bytes_that_are_corrupted_on_the_way_cost_a_reconnect_at_most(rtsp_camera, live):
+    camera = rtsp_camera()
+    with Proxy(camera.port) as proxy:
+        reader = live(f"rtsp://127.0.0.1:{proxy.port}/cam")
+        read_until(reader, lambda f: f.sequence > 5)
+        proxy.corrupt = 0.2
+        frames = read_until(reader, lambda f: reader.status.corrupt >= 5 or f.epoch > 2, 60)
+        proxy.corrupt = 0.0
+        whole = read_until(reader, lambda f: not f.corrupt and f.sequence > 20, 60)
+    assert frames
+    assert number_in(whole[-1].image) in camera.sent
+    assert "crashed" not in reader.status.errors
+
+
+def test_a_network_that_delays_everything_does_not_shift_capture_times(rtsp_camera, live):
+    camera = rtsp_camera()
+    with Proxy(camera.port) as proxy:
+        proxy.delay = 1.0
+        reader = live(f"rtsp://127.0.0.1:{proxy.port}/cam", open_timeout=30.0, stall_timeout=10.0)
+        frames = read_until(reader, lambda f: f.clock == "sender" and f.sequence > 100, 60)
+    frame = frames[-1]
+    assert abs(frame.captured_at - camera.sent[number_in(frame.image)]) <= frame.clock_uncertainty
+
+
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
 def test_a_sender_whose_clock_is_wrong_by_an_hour_is_not_believed(rtsp_camera, ahead):
     camera = rtsp_camera()
