@@ -15,7 +15,7 @@ from streamheal.errors import ConfigError
 from streamheal.heal import editing, editing_input, networks
 from streamheal.heal.networks.landmark_maps import GROUPS
 from streamheal.publish.pictures import mark
-from tests.heal.networks.test_networks import SMALL
+from tests.heal.networks.sample import SMALL
 from tests.train.faces import portraits
 
 

@@ -12,7 +12,7 @@ from streamheal.train import evaluate as judges
 from streamheal.train.bank import Bank
 from streamheal.train.command import evaluate, train
 from streamheal.train.measures import Judges
-from tests.heal.networks.test_networks import build
+from tests.heal.networks.sample import build
 from tests.train.faces import write_data
 from tests.train.test_trainer import write_recipe
 

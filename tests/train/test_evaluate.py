@@ -10,7 +10,7 @@ from streamheal.heal import networks
 from streamheal.train import data, evaluate, judge_embedder, judge_occlusion, judge_restorer, people, report, ship
 from streamheal.train.bank import Bank
 from streamheal.train.measures import Judges
-from tests.heal.networks.test_networks import SMALL, build
+from tests.heal.networks.sample import SMALL, build
 from tests.train.faces import write_data, write_shard
 
 

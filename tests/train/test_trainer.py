@@ -17,7 +17,7 @@ from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context
 from streamheal.train.teacher import student_weights
-from tests.heal.networks.test_networks import SMALL
+from tests.heal.networks.sample import SMALL
 from tests.train.faces import write_data
 from tests.train.tasks import stages
 from tests.train.test_teacher import write_teacher

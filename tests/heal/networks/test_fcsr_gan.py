@@ -17,6 +17,7 @@ from streamheal.heal.networks.gfc import Gfc, GfcConfig
 from streamheal.heal.networks.hourglass import Hourglass
 from streamheal.heal.networks.layers import fill_hidden, resample
 from streamheal.heal.networks.partial_conv import PartialConv
+from tests.heal.networks.sample import faces, millions, stir
 
 TINY = {
     "gfc": {"encoder": [[4], [4], [8]], "middle": 8, "decoder": [[8], [4], [4]]},
@@ -32,13 +33,8 @@ def build(completion="pconv", upsampling="fsrnet", lr_size=16, **more) -> FcsrGa
     torch.manual_seed(0)
     config = {**TINY, "lr_size": lr_size, "completion": completion, "upsampling": upsampling, **more}
     network = networks.build("fcsr-gan", config)
-    for parameter in network.parameters():  # nothing stays at its zero start
-        torch.nn.init.normal_(parameter, std=0.1)
+    stir(network)
     return network.eval()
-
-
-def faces(count: int, size: int) -> torch.Tensor:
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 def hole(count: int, size: int) -> torch.Tensor:
@@ -140,12 +136,8 @@ class TestConfig:
 class TestSizes:
     """Counts of the specification, in millions of parameters; all on the meta device."""
 
-    @staticmethod
-    def count(module: torch.nn.Module) -> float:
-        return sum(parameter.numel() for parameter in module.parameters()) / 1e6
-
     @pytest.mark.parametrize(
-        ("choice", "lr_size", "part", "millions"),
+        ("choice", "lr_size", "part", "size"),
         [
             ({"completion": "pconv"}, 16, "completion", 25.77),
             ({"completion": "gfc"}, 16, "completion", 137),
@@ -154,23 +146,23 @@ class TestSizes:
             ({"upsampling": "fsrnet"}, 16, "upsampling", 27.5),
         ],
     )
-    def test_at_paper_width_it_is_as_large_as_the_paper_has_it(self, choice, lr_size, part, millions):
+    def test_at_paper_width_it_is_as_large_as_the_paper_has_it(self, choice, lr_size, part, size):
         with torch.device("meta"):
             network = networks.build("fcsr-gan", {**choice, "lr_size": lr_size}, variant="paper")
             network.eval()(torch.empty(1, 3, lr_size, lr_size), torch.empty(1, 1, lr_size, lr_size))
-        assert self.count(network.get_submodule(part)) == pytest.approx(millions, rel=3e-3)
+        assert millions(network.get_submodule(part)) == pytest.approx(size, rel=3e-3)
 
     @pytest.mark.parametrize("lr_size", [16, 32])
     @every_combination
     def test_slim_fits_into_a_file_of_16_mib(self, completion, upsampling, lr_size):
         with torch.device("meta"):
             network = FcsrGan(FcsrGanConfig(lr_size=lr_size, completion=completion, upsampling=upsampling))
-        assert self.count(network) < 8.3
+        assert millions(network) < 8.3
 
     def test_channel_attention_adds_what_jdsr_gan_has(self):
         with torch.device("meta"):
             network = FsrNet(FsrNetConfig(**{**fsrnet.PAPER, "squeeze": 8}))
-        assert self.count(network) == pytest.approx(27.6, rel=3e-3)
+        assert millions(network) == pytest.approx(27.6, rel=3e-3)
 
     def test_repeated_blocks_share_nothing(self):
         with torch.device("meta"):

@@ -7,6 +7,8 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.fd_stackgan import FdStackGan
 from streamheal.heal.networks.layers import fill_hidden
+from tests.heal.networks import sample
+from tests.heal.networks.sample import millions, stir
 
 SMALL = {"width": 4}
 
@@ -16,8 +18,7 @@ def built(config: dict | None = None, *, stirred: bool = True) -> FdStackGan:
     torch.manual_seed(0)
     network = networks.build("fd-stackgan", SMALL | (config or {})).eval()
     if stirred:
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)
+        stir(network)
     return network
 
 
@@ -25,11 +26,7 @@ def faces(count: int = 2, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures, and their visibility with a hole of a third of the width."""
     visible = torch.ones(count, 1, size, size)
     visible[..., size // 2 : size - 8, size // 3 : 2 * size // 3] = 0
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1)), visible
-
-
-def millions(module: torch.nn.Module) -> float:
-    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+    return sample.faces(count, size), visible
 
 
 class TestSize:

@@ -8,7 +8,7 @@ from streamheal.heal import networks
 from streamheal.heal.networks.identity_net import IdentityNet, IdentityNetConfig
 from streamheal.heal.networks.jdsr_gan import JdsrGan
 from streamheal.heal.networks.layers import ResidualBlock, SqueezeExcite, resample
-from tests.heal.networks.test_networks import SMALL, build, faces
+from tests.heal.networks.sample import SMALL, build, faces, millions
 
 
 def untrained(**config) -> JdsrGan:
@@ -18,10 +18,6 @@ def untrained(**config) -> JdsrGan:
 
 def ones(count: int, size: int) -> torch.Tensor:
     return torch.ones(count, 1, size, size)
-
-
-def count(network: torch.nn.Module) -> float:
-    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
 
 
 class TestBlind:
@@ -102,15 +98,15 @@ class TestWidths:
     def test_the_papers_have_the_specifications_parameters(self):
         with torch.device("meta"):
             network = networks.build("jdsr-gan", variant="paper")
-        assert count(network.denoising) == pytest.approx(4.38, abs=0.005)
-        assert count(network.upsampling) == pytest.approx(27.6, abs=0.05)
+        assert millions(network.denoising) == pytest.approx(4.38, abs=0.005)
+        assert millions(network.upsampling) == pytest.approx(27.6, abs=0.05)
         assert not network.config.ours
         assert not network.config.upsampling.residual
 
     @pytest.mark.parametrize("size", [16, 32])
     def test_what_ships_fits_its_file(self, size):
         with torch.device("meta"):
-            assert count(networks.build("jdsr-gan", {"lr_size": size})) < 8.3
+            assert millions(networks.build("jdsr-gan", {"lr_size": size})) < 8.3
 
     def test_channel_attention_is_in_every_block_of_both_modules(self):
         with torch.device("meta"):
@@ -140,9 +136,9 @@ class TestIdentityNet:
     def test_has_the_parameters_of_table_1(self):
         with torch.device("meta"):
             paper, slim = networks.build("identity-net", variant="paper"), networks.build("identity-net")
-        assert count(paper) == pytest.approx(38.5, abs=0.05)
-        assert count(paper.project) == pytest.approx(16.8, abs=0.05)
-        assert count(slim) == pytest.approx(5.6, abs=0.05)
+        assert millions(paper) == pytest.approx(38.5, abs=0.05)
+        assert millions(paper.project) == pytest.approx(16.8, abs=0.05)
+        assert millions(slim) == pytest.approx(5.6, abs=0.05)
 
     @torch.inference_mode()
     def test_embeds_to_length_one_at_any_size_and_tells_pictures_apart(self):

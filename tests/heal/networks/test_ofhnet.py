@@ -7,8 +7,10 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.layers import fill_hidden, resample
 from streamheal.heal.networks.ofhnet import OfhNet
+from tests.heal.networks import sample
+from tests.heal.networks.sample import millions, stir
 
-SMALL = {"encoder_widths": [4] * 4, "decoder_widths": [4] * 2, "up_widths": [4] * 3, "tail_widths": [4] * 2}
+SMALL = sample.SMALL["ofhnet"]
 AS_IN_THE_PAPER = networks.PAPER["ofhnet"] | SMALL
 
 
@@ -17,8 +19,7 @@ def built(config: dict, *, stirred: bool = True) -> OfhNet:
     torch.manual_seed(0)
     network = networks.build("ofhnet", config).eval()
     if stirred:
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
+        stir(network, std=0.2)
     return network
 
 
@@ -26,11 +27,7 @@ def faces(count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures, and their visibility with a hole of 6×5."""
     visible = torch.ones(count, 1, 16, 16)
     visible[..., 4:10, 8:13] = 0
-    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)), visible
-
-
-def millions(module: torch.nn.Module) -> float:
-    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+    return sample.faces(count, 16), visible
 
 
 @pytest.mark.parametrize(("variant", "upsampling"), [("slim", 1.079), ("paper", 2.03)])

@@ -8,47 +8,38 @@ from streamheal.heal import networks
 from streamheal.heal.networks.fan_lite import FanLite, FanLiteConfig
 from streamheal.heal.networks.landmark_maps import draw, peaks
 from streamheal.heal.networks.pro_uigan import BLOCK_LANDMARKS, ProUigan, cosine_attention, softmax_attention
-from tests.heal.networks.test_networks import SMALL as NETWORKS
+from tests.heal.networks.sample import SMALL as NETWORKS
+from tests.heal.networks.sample import faces, millions, stir
 
 SMALL = NETWORKS["pro-uigan"] | {"bottleneck": "features"}
-ALL = torch.ones(2, 1, 16, 16)
+FACES, ALL = faces(2, 16), torch.ones(2, 1, 16, 16)
 
 
 def build(**config) -> ProUigan:
-    """Nothing stays at its zero start."""
     torch.manual_seed(0)
     network = networks.build("pro-uigan", SMALL | config)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
+    stir(network)
     return network.eval()
-
-
-def faces(count: int = 2, size: int = 16) -> torch.Tensor:
-    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 def points(count: int = 2) -> torch.Tensor:
     return 20 + 88 * torch.rand(count, 68, 2, generator=torch.Generator().manual_seed(2))
 
 
-def parameters(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 class TestSizes:
-    @pytest.mark.parametrize(("bottleneck", "millions"), [("features", 1.27), ("pictures", 1.19)])
-    def test_paper_width_has_the_codes_parameters(self, bottleneck, millions):
+    @pytest.mark.parametrize(("bottleneck", "size"), [("features", 1.27), ("pictures", 1.19)])
+    def test_paper_width_has_the_codes_parameters(self, bottleneck, size):
         with torch.device("meta"):
             network = networks.build("pro-uigan", {"bottleneck": bottleneck}, variant="paper")
-        assert (parameters(network) - parameters(network.fan)) / 1e6 == pytest.approx(millions, abs=0.005)
+        assert millions(network) - millions(network.fan) == pytest.approx(size, abs=0.005)
 
-    @pytest.mark.parametrize(("variant", "millions"), [("slim", 0.39), ("paper", 1.54)])
-    def test_the_landmark_network_is_a_tenth_of_the_papers_or_less(self, variant, millions):
+    @pytest.mark.parametrize(("variant", "size"), [("slim", 0.39), ("paper", 1.54)])
+    def test_the_landmark_network_is_a_tenth_of_the_papers_or_less(self, variant, size):
         with torch.device("meta"):
-            assert parameters(networks.build("fan-lite", variant=variant)) / 1e6 == pytest.approx(millions, abs=0.005)
+            assert millions(networks.build("fan-lite", variant=variant)) == pytest.approx(size, abs=0.005)
 
     def test_it_ships_in_one_file_of_16_mib(self):
-        assert parameters(networks.build("pro-uigan")) * 2 < 16 * 2**20
+        assert millions(networks.build("pro-uigan")) * 2e6 < 16 * 2**20
 
     def test_blocks_are_led_by_7_42_and_68_landmarks(self):
         assert [len(chosen) for chosen in BLOCK_LANDMARKS] == [7, 42, 68]
@@ -101,7 +92,7 @@ class TestSteps:
     @pytest.mark.parametrize("config", [{}, {"attention": "softmax"}, {"ours": False}, {"norm": "batch"}])
     @pytest.mark.parametrize("more", [{}, {"bottleneck": "pictures"}, {"growth": "pixelshuffle"}])
     def test_every_choice_doubles_three_times(self, config, more):
-        steps = build(**config, **more).steps(faces(), ALL)
+        steps = build(**config, **more).steps(FACES, ALL)
         assert [step.completed.shape[-1] for step in steps] == [16, 32, 64]
         assert [step.face.shape[-1] for step in steps] == [32, 64, 128]
         for step, count in zip(steps, (7, 42, 68), strict=True):
@@ -110,28 +101,28 @@ class TestSteps:
 
     def test_the_first_blocks_run_without_the_others(self):
         network = build()
-        assert torch.equal(network.steps(faces(), ALL, blocks=1)[0].face, network.steps(faces(), ALL)[0].face)
-        assert len(network.steps(faces(), ALL, blocks=2)) == 2
+        assert torch.equal(network.steps(FACES, ALL, blocks=1)[0].face, network.steps(FACES, ALL)[0].face)
+        assert len(network.steps(FACES, ALL, blocks=2)) == 2
 
     @torch.inference_mode()
     def test_the_answer_holds_the_face_of_every_step(self):
-        restored = build()(faces(), ALL)
+        restored = build()(FACES, ALL)
         assert [face.shape[-1] for face in restored.lr_completed] == [16, 32, 64]
         assert restored.heatmaps.shape == (2, 68, 64, 64)
-        assert torch.equal(restored.lr_completed[0], faces())
+        assert torch.equal(restored.lr_completed[0], FACES)
 
     @torch.inference_mode()
     def test_the_occluders_own_pixels_are_not_seen(self):
         visible = ALL.clone()
         visible[..., 8:13, 4:12] = 0
-        noise = faces() * visible + torch.rand(2, 3, 16, 16) * (1 - visible)
+        noise = FACES * visible + torch.rand(2, 3, 16, 16) * (1 - visible)
         network = build()
-        torch.testing.assert_close(network(noise, visible).hr, network(faces() * visible, visible).hr)
+        torch.testing.assert_close(network(noise, visible).hr, network(FACES * visible, visible).hr)
 
     def test_faces_and_maps_on_the_way_can_be_supervised_apart_from_the_last_face(self):
         """Streams go on, as in the paper, and not what the heads make of them."""
         network = build().train()
-        steps = network.steps(faces(), ALL)
+        steps = network.steps(FACES, ALL)
         steps[-1].face.mean().backward(retain_graph=True)
         heads = [
             layer for block in (network.block1, network.block2, network.block3)
@@ -144,7 +135,7 @@ class TestSteps:
     def test_it_leaves_its_landmark_network_as_it_is(self):
         network = build().train()
         before = {name: tensor.clone() for name, tensor in network.fan.state_dict().items()}
-        network(faces(), ALL).hr.mean().backward()
+        network(FACES, ALL).hr.mean().backward()
         assert not network.fan.training
         assert all(parameter.grad is None for parameter in network.fan.parameters())
         assert all(torch.equal(tensor, before[name]) for name, tensor in network.fan.state_dict().items())
@@ -160,7 +151,7 @@ class TestEditing:
     @torch.inference_mode()
     def test_given_landmarks_lead_every_block(self):
         network = build()
-        for step, chosen in zip(network.steps(faces(), ALL, points()), BLOCK_LANDMARKS, strict=True):
+        for step, chosen in zip(network.steps(FACES, ALL, points()), BLOCK_LANDMARKS, strict=True):
             side = step.priors.shape[-1]
             found = peaks(step.priors, side)
             expected = (points()[:, chosen] + 0.5) * side / 128 - 0.5
@@ -169,19 +160,19 @@ class TestEditing:
     @torch.inference_mode()
     def test_other_landmarks_give_another_face(self):
         network = build()
-        assert not torch.equal(network.edit(faces(), ALL, points()).hr, network.edit(faces(), ALL, points() + 4).hr)
+        assert not torch.equal(network.edit(FACES, ALL, points()).hr, network.edit(FACES, ALL, points() + 4).hr)
 
     @torch.inference_mode()
     def test_where_none_is_given_it_is_the_restored_face(self):
         network = build()
         none = torch.zeros(2, 68, dtype=torch.bool)
-        assert torch.equal(network.edit(faces(), ALL, points(), none).hr, network(faces(), ALL).hr)
+        assert torch.equal(network.edit(FACES, ALL, points(), none).hr, network(FACES, ALL).hr)
 
     @torch.inference_mode()
     def test_only_what_is_given_is_drawn(self):
         network = build()
         mouth = (torch.arange(68) >= 48).expand(2, 68)
-        own, led = (network.steps(faces(), ALL, *more, blocks=1)[0].priors for more in ((), (points(), mouth)))
+        own, led = (network.steps(FACES, ALL, *more, blocks=1)[0].priors for more in ((), (points(), mouth)))
         drawn = torch.tensor(BLOCK_LANDMARKS[0]) >= 48
         assert torch.equal(own[:, ~drawn], led[:, ~drawn])
         assert not torch.equal(own[:, drawn], led[:, drawn])

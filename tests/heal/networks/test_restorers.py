@@ -6,7 +6,7 @@ import torch
 
 from streamheal.heal import networks
 from streamheal.heal.networks.layers import resample
-from tests.heal.networks.test_networks import SIZES, build, faces
+from tests.heal.networks.sample import SIZES, build, faces
 
 
 def hole(count: int, size: int) -> torch.Tensor:

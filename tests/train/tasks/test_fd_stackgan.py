@@ -12,7 +12,7 @@ from streamheal.train.perceptual import Phi
 from streamheal.train.protocols import FD_SHARES, draw_pair
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context
-from tests.heal.networks.test_networks import SMALL
+from tests.heal.networks.sample import SMALL
 from tests.train.tasks import stages
 
 STAGES = recipe.read(Path("configs/fd-stackgan-128.yaml")).stages

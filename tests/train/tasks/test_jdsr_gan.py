@@ -15,7 +15,7 @@ from streamheal.train import recipe, tasks, trainer
 from streamheal.train.perceptual import Phi
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch
-from tests.heal.networks.test_networks import SMALL
+from tests.heal.networks.sample import SMALL
 from tests.train.tasks import stages
 
 CONFIGS = Path(__file__).parents[3] / "configs"

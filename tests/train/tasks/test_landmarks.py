@@ -10,7 +10,7 @@ from streamheal.train.jitter import Jitter
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch
 from streamheal.train.views import Views
-from tests.heal.networks.test_networks import SMALL
+from tests.heal.networks.sample import SMALL
 from tests.train.tasks import stages
 
 KINDS = {"landmark-maps": "fan-lite", "landmark-points": "landmark-regressor"}

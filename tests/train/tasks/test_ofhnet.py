@@ -12,7 +12,7 @@ from streamheal.train import recipe, tasks, trainer
 from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch, Context
-from tests.heal.networks.test_networks import SMALL
+from tests.heal.networks.sample import SMALL
 from tests.train.tasks import stages
 
 STAGES = recipe.read(Path("configs/ofhnet.yaml")).stages

@@ -13,7 +13,7 @@ from streamheal.train.perceptual import Phi
 from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context
-from tests.heal.networks.test_networks import SMALL as NETWORKS
+from tests.heal.networks.sample import SMALL as NETWORKS
 from tests.train.tasks import stages
 
 PLAN = recipe.read(Path(__file__).parents[3] / "configs" / "pro-uigan.yaml")
