@@ -120,7 +120,7 @@ class KafkaSink:
         self._hurry = threading.Event()  # don't sit out the backoff
         self._stop = threading.Event()
         self._settled = threading.Condition()  # notified after each round
-        self._complaint = ""  # the failure that was logged last
+        self._told: set[str] = set()  # the causes of this outage that were logged
         self._one_by_one = 0  # so many events are sent alone, to find the one that the broker refused
         self._thread = threading.Thread(target=self._run, name="kafka-sink", daemon=True)
         self._thread.start()
@@ -197,7 +197,8 @@ class KafkaSink:
                     self._deliver(events)
                     if failed:
                         log.info("kafka: delivering again after %d failed tries; %d events wait", failed, self.waiting)
-                    failed, self._complaint = 0, ""
+                    failed = 0
+                    self._told.clear()
                 except Exception as error:  # this thread must outlive whatever a broker, a disk or the client does
                     if self._stop.is_set():
                         return
@@ -284,10 +285,10 @@ class KafkaSink:
         return min(longest, first * 2 ** min(failed - 1, 20)) * random.uniform(0.5, 1.0)
 
     def _complain(self, error: Exception) -> None:
-        """Log a failure once, and again only when its cause changes."""
+        """Log each cause of an outage once."""
         text = str(error) if isinstance(error, SinkError) else f"kafka: {error!r}"
         kind = re.sub(r"[0-9]+", "#", text)
-        if kind != self._complaint:
-            self._complaint = kind
+        if kind not in self._told:
+            self._told.add(kind)
             known = isinstance(error, (SinkError, kafka_errors.KafkaError))
             log.warning("%s; healed faces wait in the outbox, and it is tried again", text, exc_info=not known)

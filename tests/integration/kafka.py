@@ -54,28 +54,35 @@ broker.heartbeat.interval.ms=500
 """
 
 
-class Broker:
-    """One Kafka node that a test may kill, stop, and start again on its old data and ports."""
+SECOND_PROPERTIES = """
+process.roles=broker
+node.id=2
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAIN://127.0.0.1:{plain}
+listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAIN
+log.dirs={folder}/data
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+"""
+
+
+class Node:
+    """One Kafka process that a test may kill, stop, and start again on its old data and ports."""
+
+    plain: str
+    """Where it answers without TLS."""
 
     def __init__(self, jars: Path, folder: Path):
+        self.jars = jars
         self.folder = folder
-        self._classpath = f"{jars}/*"
         self._process: subprocess.Popen | None = None
-        plain, sasl, mutual, controller = _free_ports(4)
-        self.plain, self.sasl, self.mutual = (f"127.0.0.1:{port}" for port in (plain, sasl, mutual))
-        _certificates(folder)
-        self.ca, self.other_ca = folder / "ca.crt", folder / "other.crt"
-        self.client_cert, self.client_key = folder / "client.crt", folder / "client.key"
         self._config = folder / "server.properties"
-        self._config.write_text(
-            SERVER_PROPERTIES.format(
-                plain=plain, sasl=sasl, mutual=mutual, controller=controller,
-                folder=folder, user=USER, password=PASSWORD,
-            )
-        )  # fmt: skip
-        scram = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
+
+    def _format(self, *more: str) -> None:
         subprocess.run(
-            [*self._java("kafka.tools.StorageTool"), "format", "-t", CLUSTER, "-c", self._config, "-S", scram],
+            [*self._java("kafka.tools.StorageTool"), "format", "-t", CLUSTER, "-c", self._config, *more],
             check=True,
             capture_output=True,
             timeout=300,
@@ -83,7 +90,7 @@ class Broker:
 
     def _java(self, main: str) -> list[str]:
         small = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        return ["java", *small, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", self._classpath, main]
+        return ["java", *small, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self.jars}/*", main]
 
     @property
     def running(self) -> bool:
@@ -135,6 +142,36 @@ class Broker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(15)
         self.kill()
+
+
+class Broker(Node):
+    """Broker and controller, with every way to get in that the tests try."""
+
+    def __init__(self, jars: Path, folder: Path):
+        super().__init__(jars, folder)
+        plain, sasl, mutual, self.controller = _free_ports(4)
+        self.plain, self.sasl, self.mutual = (f"127.0.0.1:{port}" for port in (plain, sasl, mutual))
+        _certificates(folder)
+        self.ca, self.other_ca = folder / "ca.crt", folder / "other.crt"
+        self.client_cert, self.client_key = folder / "client.crt", folder / "client.key"
+        self._config.write_text(
+            SERVER_PROPERTIES.format(
+                plain=plain, sasl=sasl, mutual=mutual, controller=self.controller,
+                folder=folder, user=USER, password=PASSWORD,
+            )
+        )  # fmt: skip
+        self._format("-S", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]")
+
+
+class SecondBroker(Node):
+    """One more broker in the cluster of `first`: a leader that can be lost."""
+
+    def __init__(self, first: Broker, folder: Path):
+        super().__init__(first.jars, folder)
+        [port] = _free_ports(1)
+        self.plain = f"127.0.0.1:{port}"
+        self._config.write_text(SECOND_PROPERTIES.format(plain=port, controller=first.controller, folder=folder))
+        self._format()
 
 
 def _free_ports(count: int) -> list[int]:
