@@ -124,7 +124,7 @@ class Pipeline:
 
             sinks.append(KafkaSink(kafka, self.config.outbox, require=not self.config.source.live, vault=vault))
         if self.config.output is not None:
-            sinks.append(FolderSink(self.config.output.path, vault=vault))
+            sinks.append(FolderSink(self.config.output.path, vault=vault, remember=not self.config.source.live))
         return [SheddingSink(sink) for sink in sinks] if self.config.source.live else sinks
 
     def _title(self) -> str:

@@ -34,23 +34,33 @@ class FolderSink:
     """Writes healed faces below `path`, sealed if `vault` has a key. Raises SinkError where nothing can be written.
 
     `clock` gives UTC seconds: an event says when it was healed, and its time to be kept counts from there.
+    `remember=False` where no id comes twice, as in a live run: memory then doesn't grow with the events.
     """
 
     name = "folder"
 
-    def __init__(self, path: Path, *, vault: Vault | None = None, clock: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        vault: Vault | None = None,
+        clock: Callable[[], float] = time.time,
+        remember: bool = True,
+    ):
         self.path = path
+        self._remember = remember
         self._vault = vault or Vault()
         self._clock = clock
         try:
             (path / "faces").mkdir(parents=True, exist_ok=True)
             self._events = EventFile(path)
-            self.published = set(self._events.recover())
+            there = self._events.recover()
+            self._published = set(there) if remember else set()
         except OSError as error:
             raise SinkError(f"output.path {path} can't be written: {error.strerror}; choose another folder") from error
 
     def add(self, face: HealedFace) -> None:
-        if face.id in self.published:
+        if face.id in self._published:
             return
         pictures = {
             "original": png(face.original),
@@ -74,7 +84,8 @@ class FolderSink:
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink(missing_ok=True)
             raise SinkError(f"output.path {self.path}: {error.strerror}; what was written before is whole") from error
-        self.published.add(face.id)
+        if self._remember:
+            self._published.add(face.id)
 
     def flush(self, timeout: float) -> bool:
         return True  # add() has already brought it to the disk

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,3 +131,20 @@ def test_an_event_says_when_it_was_healed(tmp_path):
     sink.close()
     [event] = read_events(tmp_path)
     assert event["healed_at"] == "2026-09-21T14:13:25.250000Z"
+
+
+def test_a_live_run_s_memory_does_not_grow_with_its_events(tmp_path):
+    sink = FolderSink(tmp_path, remember=False)
+    faces = [healed_face(revision=revision) for revision in range(1, 40)]
+    sink.add(faces.pop())
+    tracemalloc.start()
+    for face in faces:
+        sink.add(face)
+    kept = [
+        trace
+        for trace in tracemalloc.take_snapshot().traces
+        if trace.traceback[0].filename.endswith("publish/folder.py")
+    ]
+    tracemalloc.stop()
+    sink.close()
+    assert not kept
