@@ -48,6 +48,7 @@ def resend(file: File, ids: Ids = None, every: All = False) -> None:
     """Let dead letters wait again, in their old places; a running pipeline sends them within seconds."""
     wanted = _wanted(ids, every)
     with closing(_open(file)) as outbox:
+        _note(file, outbox, "export", how="dead letters wait again", ids=wanted)
         count = outbox.resend(wanted)
     typer.echo(f"{count} dead letters wait again")
 
@@ -68,6 +69,7 @@ def purge(
     with closing(_open(file)) as outbox:
         if not yes:
             raise SinkError(f"purge deletes dead letters of {outbox.path} for good; if that is meant, add --yes")
+        _note(file, outbox, "deletion", why="dead letters purged", ids=wanted, before=before)
         count = outbox.purge(wanted, before_ns=before_ns)
     typer.echo(f"{count} dead letters deleted")
 
@@ -95,11 +97,24 @@ def _open(file: Path) -> "Outbox":
     from streamheal.publish.outbox import Outbox
 
     path = file
-    if file.suffix in (".yaml", ".yml"):
+    if _is_pipeline(file):
         path = pipeline_file.load(file).outbox
         if path is None:
             raise SinkError(f"{file} has no kafka section, and so no outbox")
     return Outbox(path, create=False, ballast=0)
+
+
+def _note(file: Path, outbox: "Outbox", what: str, *, ids: list[str] | None, **facts: object) -> None:
+    """Into the audit log of the pipeline, or the one beside the outbox, before it is done."""
+    from streamheal import pipeline_file
+    from streamheal.audit import Audit, hash_of
+
+    state = pipeline_file.load(file).state if _is_pipeline(file) else outbox.path.parent / "state"
+    Audit(state / "audit.jsonl").note(what, **facts, ids="all" if ids is None else [hash_of(id) for id in ids])
+
+
+def _is_pipeline(file: Path) -> bool:
+    return file.suffix in (".yaml", ".yml")
 
 
 def _wanted(ids: list[str] | None, every: bool) -> list[str] | None:

@@ -1,6 +1,5 @@
 """`streamheal forget`, `rotate`, `report`, `audit`: what may be done with faces that are kept, and who did what."""
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -44,6 +43,7 @@ def forget(
 ) -> None:
     """Delete faces from folder, outbox, report and logs, for good; also while the pipeline runs."""
     from streamheal import retention
+    from streamheal.audit import hash_of
 
     config, places = _load(file, overrides)
     which = _which(config, camera, track, before, expired)
@@ -58,12 +58,12 @@ def forget(
         typer.echo(f"would be deleted: {_words(found)}; add --yes to delete it")
         _tell_of_kafka(config)
         return
-    asked = {"camera": camera, "before": _iso(which.before), "track": None if track is None else _hash(track)}
+    asked = {"camera": camera, "before": _iso(which.before), "track": None if track is None else hash_of(track)}
     deleted = retention.Found()
     for kept in places:
         kept.audit.note("deletion begun", why="asked", **asked)
         here = retention.expire(kept, which.before) if expired else retention.delete(kept, which)
-        kept.audit.note("deletion", why="asked", **here.counts(), ids=[_hash(id) for id in here.ids])
+        kept.audit.note("deletion", why="asked", **here.counts(), ids=[hash_of(id) for id in here.ids])
         deleted.add(here)
     typer.echo(f"deleted: {_words(deleted)}")
     if deleted.report:
@@ -203,10 +203,6 @@ def _words(found: "Found") -> str:
 def _tell_of_kafka(config: "PipelineConfig") -> None:
     if config.kafka is not None:
         typer.echo(f"what the topic {config.kafka.topic} has taken is with its consumers, and can't be called back")
-
-
-def _hash(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _iso(seconds: float | None) -> str | None:

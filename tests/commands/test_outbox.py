@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
+from streamheal import audit
 from streamheal.cli import app
 from streamheal.errors import SinkError
 from streamheal.publish.outbox import Accounts, Outbox
@@ -154,3 +155,11 @@ def test_accounts_find_a_damaged_file(file):
     file.write_bytes(content)
     with pytest.raises(SinkError, match=r"is damaged: .*move it away together with its -wal and -shm"):
         call("accounts", file)
+
+
+def test_what_was_done_to_dead_letters_is_in_the_audit_log_without_their_ids(file):
+    call("resend", file, "run/gate/0/7/1")
+    call("purge", file, "--all", "--yes")
+    sent, purged = audit.read(file.parent / "state" / "audit.jsonl")
+    assert (sent["what"], sent["facts"]["ids"]) == ("export", [audit.hash_of("run/gate/0/7/1")])
+    assert (purged["what"], purged["facts"]["ids"]) == ("deletion", "all")
