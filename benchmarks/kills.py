@@ -86,7 +86,7 @@ def _kinds(folder: Path) -> dict[str, Callable[[Random, int], kills.Tally]]:
         return kills.programs(rng, count, hall, place("programs"), broker.plain)
 
     def camera(rng, count):
-        server = RtspCamera(write_clip(folder / "camera.mp4", 600 * 25))
+        server = RtspCamera(write_clip(folder / "camera.mp4", 60 * 25))
         try:
             return kills.camera_readers(rng, count, server.start().url())
         finally:
