@@ -74,6 +74,8 @@ class Attempt:
                     framed = heard
                     exchange.dropped(message["cause"], message["count"])
                 case "failed":
+                    if message["error_class"] == "crashed":  # it lives, but who knows in what state
+                        kill(exchange, process)
                     return self._ended(message["error_class"], redact(message["text"]))
                 case "ended":
                     return self._ended(None, message["warning"])

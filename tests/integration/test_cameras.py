@@ -1,12 +1,17 @@
 """A good camera among bad ones: nobody else's trouble reaches it, and nobody holds up the stop."""
 
+import fcntl
 import itertools
 import os
 import random
 import signal
 import socket
+import subprocess
+import sys
+import termios
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +19,7 @@ from tests.pipeline.live import running, until, write
 from tests.video.clips import write_clip
 from tests.video.rtsp_script import METHODS, Camera, access_units, interleaved, packet, steady
 
+ROOT = Path(__file__).parent.parent.parent
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
@@ -64,3 +70,51 @@ def test_one_good_camera_among_bad_ones_of_every_kind_is_watched_as_if_it_were_a
     assert any(job.camera == "good" for job in run.sink.jobs)
     # The promise is 5 s; a busy machine gets twice that here.
     assert took < 10, f"the stop took {took:.1f} s"
+
+
+PROGRAM = (
+    "from streamheal.pipeline import live_file; live_file.LOOK_EVERY = 1e6; from streamheal.cli import main; main()"
+)
+
+
+@contextmanager
+def service(path, **options):
+    """`streamheal run`, which looks at its file when it is told to and at no other time."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, "run", str(path)], env=environment, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_hang_up_signal_makes_a_service_read_its_file_again(tmp_path):
+    nobody = "rtsp://127.0.0.1:9/cam"
+    path = write(tmp_path / "p.yaml", {"gate": nobody}, output={"path": str(tmp_path / "out")})
+    copy = tmp_path / "out" / "state" / "running.yaml"
+    with service(path, stdin=subprocess.DEVNULL) as process:
+        until(lambda: copy.exists() or process.poll() is not None, 120)
+        write(path, {"gate": nobody, "roof": nobody}, output={"path": str(tmp_path / "out")})
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "roof" in copy.read_text())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    log = (tmp_path / "out" / "state" / "audit.jsonl").read_text()
+    assert "configuration changed" in log and "camera added: roof" in log
+
+
+def test_a_terminal_that_is_closed_ends_the_run_in_order(tmp_path):
+    path = write(tmp_path / "p.yaml", {"gate": "rtsp://127.0.0.1:9/cam"}, output={"path": str(tmp_path / "out")})
+    ours, theirs = os.openpty()
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    with service(path, stdin=theirs, stdout=subprocess.DEVNULL, preexec_fn=take_terminal) as process:
+        os.close(theirs)
+        until(lambda: (tmp_path / "out" / "state" / "running.yaml").exists() or process.poll() is not None, 120)
+        os.close(ours)
+        assert process.wait(60) == 0
+    assert '"stop"' in (tmp_path / "out" / "state" / "audit.jsonl").read_text()

@@ -276,6 +276,14 @@ def test_a_process_that_dies_or_freezes_is_replaced_and_begins_a_new_epoch(live,
     assert not Path(f"/proc/{dead}").exists()
 
 
+def test_a_process_that_failed_in_a_way_that_nobody_foresaw_is_not_used_again(live):
+    reader = live("http://127.0.0.1:9/\0")      # PyAV refuses the name by another error than FFmpeg's
+    pids = set()
+    until(lambda: pids.add(reader.status.pid) or reader.status.errors.get("crashed", 0) >= 3)
+    assert len(pids - {None}) >= 2
+    assert "ValueError" in reader.status.last_error
+
+
 def test_many_readers_stop_in_the_time_that_one_takes(live, tmp_path):
     readers = []
     for i in range(6):
