@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,6 +39,10 @@ def forget(
         ),
     ] = None,
     expired: Annotated[bool, typer.Option("--expired", help="What is kept for longer than `retention` says.")] = False,
+    tell: Annotated[
+        bool,
+        typer.Option("--tell-consumers", help="Also send a notice to the Kafka topic for each event that was sent."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Really delete; without, only say what would go.")] = False,
     overrides: Sets = None,
 ) -> None:
@@ -47,6 +52,8 @@ def forget(
 
     config, places = _load(file, overrides)
     which = _which(config, camera, track, before, expired)
+    if tell and config.kafka is None:
+        raise ConfigError("--tell-consumers: the pipeline file has no kafka section, and so no consumers")
     if not yes:
         found = retention.Found()
         for kept in places:
@@ -62,6 +69,9 @@ def forget(
     deleted = retention.Found()
     for kept in places:
         kept.audit.note("deletion begun", why="asked", **asked)
+        if tell:
+            told = _tell_consumers(config, kept, retention.find(kept, which))
+            typer.echo(f"{told} notices to consumers wait in {kept.outbox}")
         here = retention.expire(kept, which.before) if expired else retention.delete(kept, which)
         kept.audit.note("deletion", why="asked", **here.counts(), ids=[hash_of(id) for id in here.ids])
         deleted.add(here)
@@ -198,6 +208,16 @@ def _words(found: "Found") -> str:
         f"{len(found.events)} events with {len(found.pictures)} pictures, {len(found.waiting)} in the outbox, "
         f"boxes and landmarks of {len(found.logs)} recordings{report}"
     )
+
+
+def _tell_consumers(config: "PipelineConfig", kept: "Kept", found: "Found") -> int:
+    """Of events that still wait nobody has heard."""
+    from streamheal.publish.notice import tell
+    from streamheal.publish.outbox import Outbox
+    from streamheal.vault import Vault
+
+    with closing(Outbox(kept.outbox, vault=Vault.from_config(config.encryption))) as outbox:
+        return tell(outbox, sorted({*found.events} - {*found.waiting}), datetime.now(UTC).timestamp())
 
 
 def _tell_of_kafka(config: "PipelineConfig") -> None:

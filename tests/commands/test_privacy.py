@@ -122,6 +122,21 @@ def test_forget_says_what_it_needs(folder, arguments, says):
         call("forget", pipeline(folder), *arguments, "--yes")
 
 
+def test_consumers_are_told_of_what_they_had_and_of_nothing_else(folder):
+    keep(folder)
+    with closing(Outbox(folder / "outbox.sqlite")) as outbox:
+        outbox.acknowledge(outbox.pending(1))  # Kafka has the first
+    call("forget", pipeline(folder), "--camera", "gate", "--tell-consumers", "--yes")
+    with closing(Outbox(folder / "outbox.sqlite")) as outbox:
+        door, notice = outbox.pending()
+    headers = dict(notice.headers)
+    assert door.id == FACES[2].id and json.loads(notice.payload) == {"id": FACES[0].id}
+    assert headers["ce_type"] == b"streamheal.face.forgotten.v1" and headers["ce_subject"] == b"gate/0/1"
+    assert notice.key == event.key(FACES[0]), "in the partition of the event itself, behind it"
+    with pytest.raises(ValueError, match="not a streamheal"):
+        event.decode(notice.payload)
+
+
 def test_what_is_kept_for_too_long_can_be_deleted_without_a_run(folder):
     with closing(FolderSink(folder, clock=lambda: 1_790_000_000.0)) as sink:
         sink.add(FACES[0])
