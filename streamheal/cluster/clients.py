@@ -68,12 +68,14 @@ class Clients:
             raise
         return producer
 
-    def create_topics(self, *names: str) -> None:
-        """Those of the topics that are not there yet."""
+    def create_topics(self) -> None:
+        """The cluster's own topics, those that are not there yet. The one of the healed faces is others', too."""
+        cluster = self._cluster
+        names = {cluster.crops_topic, cluster.cameras_topic, cluster.dead_letter_topic}
         options = {"num_partitions": self._cluster.partitions, "replication_factor": self._cluster.replication or -1}
         admin = self._build(KafkaAdminClient)
         try:
-            for name in set(names) - set(admin.list_topics()):
+            for name in names - set(admin.list_topics()):
                 with contextlib.suppress(TopicAlreadyExistsError):  # another node was quicker
                     admin.create_topics({name: options}, wait_for_metadata=True)
         finally:

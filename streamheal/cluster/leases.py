@@ -48,14 +48,14 @@ class Leases:
         self._thread.join(3.0)
 
     def _run(self) -> None:
-        topic = self._cluster.cameras_topic
-        self._clients.patiently(lambda: self._clients.create_topics(topic))
+        self._clients.patiently(self._clients.create_topics)
         while not self._stop.is_set():
             consumer = self._clients.patiently(lambda: self._clients.consumer(self._cluster.ingest_group))
             if consumer is None:
                 break
             try:
-                consumer.subscribe([topic], listener=_Assigned(lambda mine, c=consumer: self._take(c, mine)))
+                assigned = _Assigned(lambda mine, consumer=consumer: self._take(consumer, mine))
+                consumer.subscribe([self._cluster.cameras_topic], listener=assigned)
                 while not self._stop.is_set():
                     consumer.poll(int(POLL * 1000))
             except (KafkaError, SinkError) as error:

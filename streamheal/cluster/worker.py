@@ -75,8 +75,7 @@ class HealWorker:
     def run(self, healer: "Healer") -> None:
         """Heal until `stop`. Raises StreamhealError where the healer fails on everything."""
         self._healer = healer
-        cluster = self._cluster
-        self._clients.patiently(lambda: self._clients.create_topics(cluster.crops_topic, cluster.dead_letter_topic))
+        self._clients.patiently(self._clients.create_topics)
         while not self._stop.is_set():
             if (producer := self._clients.patiently(self._clients.producer)) is None:
                 break
