@@ -79,6 +79,9 @@ def test_every_shipped_file_is_whole_small_and_has_a_card():
         assert file.path.stat().st_size <= 16 * 2**20, name
         card = (file.path.parent / f"{name}.md").read_text()
         assert file.sha256 in card, f"the card of {name} names another hash"
+        if file.kind == "restorer":
+            shown = f"failures/{name}.jpg"
+            assert f"]({shown})" in card and (file.path.parent / shown).is_file(), f"{name}: no pictures of failures"
 
 
 def test_the_manifest_says_what_it_must(models):
