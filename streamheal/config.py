@@ -5,12 +5,13 @@
 `${NAME}` in a value is replaced from the environment: that is how secrets come in.
 """
 
+import base64
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -35,6 +36,21 @@ Retention = Annotated[
     timedelta,
     BeforeValidator(_retention, json_schema_input_type=Annotated[str, Field(pattern="^[1-9][0-9]{0,5}[mhd]$")]),
 ]
+
+
+def _key(text: SecretStr) -> SecretStr:
+    """A key for AES-256; the error never shows it."""
+    how = "allowed: 32 bytes in base64; make one with: openssl rand -base64 32"
+    try:
+        size = len(base64.b64decode(text.get_secret_value(), validate=True))
+    except ValueError:  # also of a character that is not ASCII
+        raise ValueError(f"is not base64; {how}") from None
+    if size != 32:
+        raise ValueError(f"holds {size} bytes; {how}")
+    return text
+
+
+Key = Annotated[SecretStr, AfterValidator(_key)]
 
 
 class Section(BaseModel):
@@ -216,7 +232,7 @@ class Encryption(Section):
     """Seals faces at rest, in the folder and in the outbox, with AES-256-GCM."""
 
     use: Name = Field(description="The key that seals, one of `keys`.")
-    keys: dict[Name, SecretStr] = Field(
+    keys: dict[Name, Key] = Field(
         min_length=1,
         description="Key id to 32 bytes in base64 (openssl rand -base64 32), as ${NAME}. Older keys stay until "
         "`streamheal rotate` has sealed everything anew.",

@@ -106,11 +106,14 @@ def test_plain_bytes_from_before_encryption_still_open():
         ("", "0 b"),
     ],
 )
-def test_a_key_that_is_none_is_refused_with_how_to_make_one_and_never_shown(key, says):
+def test_a_key_that_is_none_is_refused_with_how_to_make_one_and_never_shown(tmp_path, monkeypatch, key, says):
+    monkeypatch.setenv("FACES_KEY", key)
+    file = tmp_path / "p.yaml"
+    file.write_text("source: {rendered: {}}\nencryption:\n  use: k1\n  keys:\n    k1: ${FACES_KEY}\n")
     with pytest.raises(ConfigError, match=says) as refused:
-        Vault.from_config(settings(k1=key))
-    assert "openssl rand -base64 32" in str(refused.value) and "encryption.keys.k1" in str(refused.value)
-    assert not key or key not in str(refused.value)
+        pipeline_file.load(file)
+    assert "p.yaml:5: encryption.keys.k1: " in str(refused.value)
+    assert "openssl rand -base64 32" in str(refused.value) and (not key or key not in str(refused.value))
 
 
 def test_the_key_in_use_must_be_among_the_keys():
