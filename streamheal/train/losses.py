@@ -129,8 +129,8 @@ def identity(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (1 - F.cosine_similarity(output.float(), target.float(), dim=1)).mean()
 
 
-def visibility(logits: torch.Tensor, target: torch.Tensor, *, dice: float = 1.0) -> torch.Tensor:
-    """Binary cross-entropy plus `dice` × soft Dice loss of the hidden part; `(B, 1, s, s)`, target 1 = visible.
+def visibility(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy plus the soft Dice loss of the hidden part; `(B, 1, s, s)`, target 1 = visible.
 
     Dice keeps small occluders from drowning in visible pixels; its +1 px makes "nothing hidden" well defined.
     """
@@ -138,7 +138,7 @@ def visibility(logits: torch.Tensor, target: torch.Tensor, *, dice: float = 1.0)
     entropy = F.binary_cross_entropy_with_logits(logits, target)
     hidden, wanted = torch.sigmoid(-logits), 1 - target
     overlap = (2 * (hidden * wanted).sum((1, 2, 3)) + 1) / ((hidden + wanted).sum((1, 2, 3)) + 1)
-    return entropy + dice * (1 - overlap).mean()
+    return entropy + (1 - overlap).mean()
 
 
 def contrast(

@@ -14,6 +14,8 @@ from streamheal.train.sheets import grow, sheet
 from streamheal.train.task import Batch, Context, Losses, half
 from streamheal.train.views import Views
 
+JITTER = {"degrees": 8.0, "scale": 0.08, "shift": 4.0}  # px
+
 
 class ParsingTask:
     """Free faces, sharp and small. No occluders are laid over them: a parser that guesses what lies behind would find
@@ -25,15 +27,10 @@ class ParsingTask:
         *,
         labelled: float = 0.5,  # share of each batch that is drawn from the labelled faces
         outlines: float = 0.15,  # weight of the outlines' loss: pseudo-landmarks are right to about 2 px, an eye has 4
-        dice: float = 1.0,
-        degrees: float = 8.0,  # jitter
-        scale: float = 0.08,
-        shift: float = 4.0,
         group: int = 8,
     ):
         self.faces = context.faces
-        self.labelled, self.outlines, self.dice = labelled, outlines, dice
-        self.jitter = {"degrees": degrees, "scale": scale, "shift": shift}
+        self.labelled, self.outlines = labelled, outlines
         self.views = Views(context.bank, hidden=0.0, group=group)
         labels = parsing_labels.read(context.faces.shards, context.faces.size)
         self.rows = np.array(list(labels), np.int64)
@@ -45,7 +42,7 @@ class ParsingTask:
         free = Batch(*(part[count:] for part in (batch.pictures, batch.landmarks, batch.indices, batch.mirrored)))
         chosen = torch.randint(0, max(len(self.rows), 1), (count,), generator=gen, device=gen.device).cpu()
         drawn = Batch.of(self.faces, self.rows[chosen], gen, mirror=True) if count else None
-        jitter = Jitter.draw(len(batch.pictures), batch.pictures.shape[-1], gen, **self.jitter)
+        jitter = Jitter.draw(len(batch.pictures), batch.pictures.shape[-1], gen, **JITTER)
         pictures, landmarks = free.pictures, free.landmarks
         if drawn:
             pictures = torch.cat([drawn.pictures, pictures])
@@ -59,7 +56,7 @@ class ParsingTask:
             shares = self.shares(chosen, drawn.mirrored)
             wanted = parsing_labels.strongest(Jitter(jitter.matrices[:count]).maps(shares), logits.shape[-1])
             parts["labels"] = losses.parsing(logits[:count], wanted)
-            parts["dice"] = self.dice * losses.parsing_dice(logits[:count], wanted)
+            parts["dice"] = losses.parsing_dice(logits[:count], wanted)
         return Losses(parts)
 
     def shares(self, chosen: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
