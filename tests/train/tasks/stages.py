@@ -29,6 +29,13 @@ def draw(task: Task, network: nn.Module, faces: data.Faces, stage: Stage, count:
     return task.losses(network, Batch.of(faces, torch.arange(count).numpy(), gen, mirror=False), gen, stage)
 
 
+def with_gradient(network: nn.Module) -> set[str]:
+    """The network's parts that a loss has reached."""
+    return {
+        name for name, part in network.named_children() if any(weight.grad is not None for weight in part.parameters())
+    }
+
+
 def train(
     task: Task, network: nn.Module, faces: data.Faces, stage: Stage, *, steps: int, rate: float, count: int = 4
 ) -> list[float]:

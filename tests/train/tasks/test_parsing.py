@@ -19,6 +19,7 @@ from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch, Context
 from tests.train.faces import FIELDS, write_shard
+from tests.train.tasks import stages
 
 SMALL = {"widths": [8, 12, 16]}
 
@@ -62,9 +63,9 @@ def shard(tmp_path):
     return path
 
 
-def task_on(shard, tmp_path, **options):
+def task_on(shard, tmp_path):
     faces = data.load([shard], tmp_path / "cache")
-    return tasks.build("parsing", options, Context(Bank.draw(0, 2), faces, Priors(tmp_path)))
+    return tasks.build("parsing", {}, Context(Bank.draw(0, 2), faces, Priors(tmp_path)))
 
 
 class TestLabels:
@@ -139,18 +140,9 @@ class TestTask:
             shard = write_shard(tmp_path, "faces128-train-01", [""] * 4)
         torch.manual_seed(0)
         task = task_on(shard, tmp_path)
-        network = networks.build("face-parser", SMALL).train()
-        optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-        lost = []
-        for _ in range(12):
-            gen = torch.Generator().manual_seed(0)
-            batch = Batch.of(task.faces, np.arange(4), gen, mirror=True)
-            parts = task.losses(network, batch, gen, Stage()).parts
-            loss = sum(parts.values())
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            lost.append(loss.item())
+        network = networks.build("face-parser", SMALL)
+        lost = stages.train(task, network, task.faces, Stage(), steps=12, rate=3e-3)
+        parts = stages.draw(task, network, task.faces, Stage()).parts
         assert lost[-1] < 0.9 * lost[0]
         assert set(parts) == ({"labels", "dice", "outlines"} if labelled else {"outlines"})
 
