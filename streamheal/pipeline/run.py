@@ -94,7 +94,10 @@ class Pipeline:
         summary.seconds = time.monotonic() - started
         summary.counts = self.counters.snapshot()
         if output and output.report and self.config.encryption is None:  # a page can't be sealed: only if asked for
-            summary.report = write_report(output.path, title=self._title(), facts=_facts(summary))
+            try:
+                summary.report = write_report(output.path, title=self._title(), facts=_facts(summary))
+            except OSError as error:  # what was healed is whole: `streamheal report` writes it when there is room
+                summary.warnings.append(f"report.html can't be written: {error.strerror}")
         return summary
 
     def _build_healer(self, detector: ModelUsed) -> "Healer":
