@@ -29,9 +29,10 @@ ALLOWED = {
     "runs": {"config", "errors", "records"},
     "changes": {"config", "errors"},
     "pipeline": BASE | STAGES | {"forgotten", "retention", "runs", "pipeline_file", "changes"},
+    "cluster": BASE | STAGES | {"pipeline", "pipeline_file"},
     "console": {"pipeline", "errors"},
     "doctor": BASE | {"faces"},
-    "commands": BASE | WHOLE | {"kept", "publish", "retention", "rotation"},
+    "commands": BASE | WHOLE | {"cluster", "kept", "publish", "retention", "rotation"},
     "cli": BASE | WHOLE | {"train", "heal", "publish", "commands"},
     "__init__": {"heal", "pipeline"},
 }

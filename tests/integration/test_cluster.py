@@ -1,6 +1,7 @@
 """Ingest nodes and heal workers on a real Kafka: killed, poisoned, taken over."""
 
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -114,6 +115,11 @@ class Topic:
             self._read()
         return self.records
 
+    def look(self) -> list:
+        """The records so far."""
+        self._read()
+        return self.records
+
     def _read(self) -> None:
         self.records += [record for batch in self._consumer.poll(300).values() for record in batch]
 
@@ -209,6 +215,32 @@ def test_a_job_on_which_the_healer_fails_is_dead_and_its_neighbours_are_healed(c
         dead = topic(cluster["cluster"]["dead_letter_topic"]).until(lambda records: len(records) >= 1)
     assert ids(faces) == Counter(job(track=n).id for n in (0, 1, 3, 4))
     assert ids(dead) == Counter([job(track=2).id]) and "a picture like no other" in header(dead[0], "dead_reason")
+
+
+def test_a_job_that_takes_its_worker_down_each_time_is_dead_in_the_end_and_its_neighbours_are_healed(
+    cluster, send, topic, tmp_path
+):
+    cluster["cluster"]["attempts"] = 2
+    send(*(job(track=n) for n in range(5)))
+    dead, faces = topic(cluster["cluster"]["dead_letter_topic"]), topic(cluster["kafka"]["topic"])
+    deaths = 0
+    script = [sys.executable, str(ROOT / "tests" / "integration" / "mortal_worker.py"), json.dumps(cluster), "2"]
+    worker = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while not dead.look() or len(faces.look()) < 4:
+            assert time.monotonic() < deadline, f"after {deaths} deaths {len(faces.records)} are healed"
+            if worker.poll() is not None:  # its supervisor starts it again
+                assert worker.returncode == -signal.SIGKILL
+                deaths += 1
+                worker = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    finally:
+        worker.kill()
+        worker.wait()
+    assert ids(dead.records) == Counter([job(track=2).id])
+    assert "2 times a worker took it" in header(dead.records[0], "dead_reason")
+    assert ids(faces.records) == Counter(job(track=n).id for n in (0, 1, 3, 4))
+    assert deaths <= 3, "once with its neighbours, then alone"
 
 
 class Node:
