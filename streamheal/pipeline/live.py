@@ -115,7 +115,9 @@ class LiveRun:
         if mine != self._mine:
             log.warning("this node watches now: %s", ", ".join(camera.name for camera in mine) or "no camera")
             self._mine = mine
-            self._queue(self._cameras.become(mine, running.limits))
+            # Nobody else watches them: too few frames of a camera are better than none.
+            limits = running.limits.model_copy(update={"load": 1.0})
+            self._queue(self._cameras.become(mine, limits))
 
     def _look(self) -> bool:
         """Find and follow the faces in each camera's newest frame. False if there is none."""
