@@ -3,20 +3,25 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from streamheal.errors import SinkError
 
 STEP = 0.1  # seconds
+Result = TypeVar("Result")
 
 
-def bounded(work: Callable[[], None], seconds: float, stop: threading.Event | None = None, goodbye: float = 0) -> None:
-    """Do `work` in a thread of its own; raises what it raises, and SinkError after `seconds`, or `goodbye` seconds
-    after `stop`. The thread is left to itself then."""
+def bounded(
+    work: Callable[[], Result], seconds: float, stop: threading.Event | None = None, goodbye: float = 0
+) -> Result:
+    """What `work` returns, done in a thread of its own; raises what it raises, and SinkError after `seconds`, or
+    `goodbye` seconds after `stop`. The thread is left to itself then."""
+    result: list[Result] = []
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            work()
+            result.append(work())
         except BaseException as error:
             failure.append(error)
 
@@ -31,3 +36,4 @@ def bounded(work: Callable[[], None], seconds: float, stop: threading.Event | No
             raise SinkError("kafka: no answer in time")
     if failure:
         raise failure[0]
+    return result[0]

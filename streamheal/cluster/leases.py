@@ -5,6 +5,7 @@ gives a node's shares to the others when it has given no sign of life for the le
 goes on with what it has: a camera that two nodes watch for a while is better than one that nobody watches.
 """
 
+import contextlib
 import logging
 import threading
 import zlib
@@ -62,7 +63,8 @@ class Leases:
                 log.warning("leases: %s; joining the group anew", error or type(error).__name__)
                 self._stop.wait(1.0)
             finally:
-                consumer.close(autocommit=False, timeout_ms=1000)
+                with contextlib.suppress(KafkaError):  # brokers that are away miss a goodbye
+                    consumer.close(autocommit=False, timeout_ms=1000)
 
     def _take(self, consumer: KafkaConsumer, partitions: Collection[int]) -> None:
         self._shares = len(consumer.partitions_for_topic(self._cluster.cameras_topic))

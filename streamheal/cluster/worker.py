@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 
 from streamheal.cluster import crops
 from streamheal.cluster.attempts import about_to_try, attempts_at, done
-from streamheal.cluster.bounded import bounded
+from streamheal.cluster.bounded import Result, bounded
 from streamheal.cluster.clients import Clients
 from streamheal.cluster.dead_letter import DeadLetter
 from streamheal.cluster.seen import Seen
@@ -123,13 +123,13 @@ class HealWorker:
                 self._settle(part, tries, member)
 
     def _attempts(self, consumer: KafkaConsumer, place: TopicPartition, offset: int) -> int:
-        noted = consumer.committed(place, metadata=True, timeout_ms=int(PATIENCE * 1000))
+        noted = self._within(lambda: consumer.committed(place, metadata=True))
         return max(0, attempts_at(offset, noted) - ((place, offset) in self._excused))
 
     def _settle(self, batch: Batch, tries: dict[TopicPartition, int], member: Membership) -> None:
         """Heal a batch and commit what became of it."""
         notes = {place: about_to_try(records[0].offset, tries[place]) for place, records in batch.items()}
-        member.consumer.commit(notes, timeout_ms=int(PATIENCE * 1000))
+        self._within(lambda: member.consumer.commit(notes))
         outcome = self._heal(batch, tries, member.seen)
         offsets = {place: done(records[-1].offset) for place, records in batch.items()}
         try:
@@ -214,8 +214,8 @@ class HealWorker:
         producer.send_offsets_to_transaction(offsets, member.consumer.group_metadata())
         producer.commit_transaction()
 
-    def _within(self, work: Callable[[], None]) -> None:
-        bounded(work, PATIENCE, self._stop, GOODBYE)
+    def _within(self, work: Callable[[], Result]) -> Result:
+        return bounded(work, PATIENCE, self._stop, GOODBYE)
 
 
 class _Rebalanced(ConsumerRebalanceListener):
