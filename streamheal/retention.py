@@ -10,7 +10,9 @@ What is deleted, in this order, so that a deletion killed at any moment is compl
 in the logs of recordings. A run may be at work meanwhile. What has left through Kafka is with its consumers.
 """
 
+import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from streamheal.errors import SinkError, StreamhealError
 from streamheal.faces.run_log import drop_faces, has_faces
 from streamheal.forgotten import Forgotten
 from streamheal.kept import Kept
+from streamheal.publish.event import iso_time
 from streamheal.publish.event_file import change_events, events_in, sync_folder
 from streamheal.publish.folder import picture_path
 from streamheal.publish.outbox import Outbox
@@ -32,6 +35,7 @@ from streamheal.publish.report import NAME as REPORT
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 300.0  # seconds: so much later than its time a face may go
+_HEALED_AT = re.compile(rb'"healed_at":"([^"]+)"')
 STOP_WITHIN = 1.0  # seconds that the end of a run waits for a sweep
 
 
@@ -57,6 +61,14 @@ class Which:
     def meets_event(self, event: dict) -> bool:
         """The same of a line of events.jsonl."""
         return self.meets(event["id"], healed_at(event))
+
+    def may_meet(self, line: bytes) -> bool:
+        """A quick look at a line that may spare parsing it: False only if it can't be meant."""
+        if self.camera is not None and json.dumps(self.camera).encode() not in line:
+            return False
+        found = None if self.before is None else _HEALED_AT.search(line)
+        # In one format, so letters sort as times do; a second more, as lines hold microseconds.
+        return found is None or found[1] < iso_time(self.before + 1).encode()
 
 
 @dataclass(slots=True)
@@ -102,7 +114,7 @@ def find(kept: Kept, which: Which) -> Found:
     """What `which` means, and where it is kept. Changes nothing. Raises SinkError where that can't be read."""
     found = Found()
     if kept.has_events:
-        for event in events_in(kept.folder):
+        for event in events_in(kept.folder, which.may_meet):
             if which.meets_event(event):
                 found.events.append(event["id"])
                 paths = (picture_path(kept.folder, name) for name in event["pictures"].values())
@@ -134,7 +146,7 @@ def delete(kept: Kept, which: Which, *, remember: bool = True) -> Found:
         try:
             _delete_pictures(found.pictures)
             if found.events:
-                change_events(kept.folder, lambda event: _without(kept, which, event, found))
+                change_events(kept.folder, lambda event: _without(kept, which, event, found), which.may_meet)
             if found.report:
                 found.report.unlink(missing_ok=True)
             if found.waiting:

@@ -2,18 +2,22 @@
 
 import json
 import os
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streamheal.config import Encryption, Kafka, Output, PipelineConfig, Source
 from streamheal.faces.run_log import RunLog
 from streamheal.forgotten import Forgotten
 from streamheal.kept import Kept
 from streamheal.publish import event
+from streamheal.publish.event_file import to_line
 from streamheal.publish.folder import FolderSink, read_events
 from streamheal.publish.outbox import Outbox
 from streamheal.publish.report import write_report
@@ -281,11 +285,38 @@ def test_what_is_forgotten_while_a_run_goes_on_stays_forgotten(tmp_path):
         assert not [e for e in outbox.pending(10_000, 10**9) if "/gate/0/1/" in e.id]
 
 
+def test_what_is_forgotten_while_it_is_being_healed_is_not_published(tmp_path):
+    from streamheal.pipeline.stages import Stages, Teller
+    from streamheal.watch.counters import Counters
+
+    class HealsWhileSomebodyForgets:
+        def heal(self, jobs, *, restoring=True):
+            with closing(Forgotten(tmp_path / "state")) as another:
+                another.add([jobs[0].id])
+            return [healed_face(track=job.track) for job in jobs]
+
+    counters, stop = Counters(), threading.Event()
+    config = PipelineConfig(source=Source(path=tmp_path), output=Output(path=tmp_path))
+    with closing(FolderSink(tmp_path)) as sink, closing(Forgotten(tmp_path / "state")) as forgotten:
+        healer = HealsWhileSomebodyForgets()
+        stages = Stages(config, counters, None, healer, [sink], stop, stop, Teller(counters), [], forgotten)
+        stages.heal([healed_face(track=1).job, healed_face(track=2).job])
+    assert [e["track"] for e in read_events(tmp_path)] == [2]
+
+
+@given(
+    healed=st.floats(1e9, 4e9), before=st.floats(1e9, 4e9), near=st.sampled_from([0.0, 1e-6, -1e-6, None]),
+    camera=st.sampled_from(["gate", "gat", "tür 1", None]),
+)  # fmt: skip
+def test_the_quick_look_spares_nothing_that_is_meant(healed, before, near, camera):
+    before = before if near is None else healed + near
+    line = {"id": "run/gate/0/1/1", "camera": "gate", "healed_at": event.iso_time(healed)}
+    which = Which(camera=camera, before=before)
+    assert which.may_meet(to_line(line)) or not which.meets_event(line)
+
+
 def publish_for_ever(folder: Path) -> None:
     """The last stage of a run, given two tracks that go on and on."""
-    import threading
-
-    from streamheal.forgotten import Forgotten
     from streamheal.pipeline.stages import Stages, Teller
     from streamheal.watch.counters import Counters
 
