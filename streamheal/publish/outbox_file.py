@@ -213,7 +213,8 @@ class OutboxFile:
                 part.replace(self._ballast)
                 self.tight = False
         except OSError:  # still full
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def _error(self, error: sqlite3.Error) -> SinkError:
         kind = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the class
@@ -223,6 +224,8 @@ class OutboxFile:
             return self._damaged(error)
         if kind == sqlite3.SQLITE_NOTADB:
             return SinkError(f"outbox {self.path}: {error}; if it is no outbox of streamheal, name another file")
+        if kind == sqlite3.SQLITE_BUSY:
+            return SinkError(f"outbox {self.path}: {error}; another process holds it; end that, or name another file")
         return SinkError(f"outbox {self.path}: {error}; check the disk's free space and the file's permissions")
 
     def _damaged(self, what: object) -> SinkError:

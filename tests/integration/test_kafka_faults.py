@@ -12,7 +12,10 @@ from collections.abc import Callable
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from typer.testing import CliRunner
 
+from streamheal.cli import app
 from streamheal.publish.kafka import KafkaSink
 from tests.integration.kafka import Node, SecondBroker
 from tests.integration.test_kafka import header, open_sink, plain, read  # noqa: F401
@@ -175,6 +178,27 @@ def test_a_broker_that_rejects_for_a_while_gets_everything_when_it_takes_again(
     assert sink.flush(PATIENCE)
     accounted_for(sink, 45)
     arrived(kafka_broker.plain, kafka_topic, cameras.ids)
+
+
+def test_a_dead_letter_that_somebody_sends_again_arrives_when_its_cause_is_mended(
+    kafka_broker,
+    kafka_topic,
+    open_sink,  # noqa: F811
+    tmp_path,
+):
+    create(kafka_broker, kafka_topic, num_partitions=1, configs={"max.message.bytes": "60000"})
+    sink = open_sink(plain(kafka_broker.plain, kafka_topic), require=True)
+    face = healed_face(side=200, noise=True)
+    sink.add(face)
+    until(lambda: sink.counts()["dead"] == 1, "the broker has taken what is too large for it")
+    admin = KafkaAdminClient(bootstrap_servers=[kafka_broker.plain])
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, kafka_topic, {"max.message.bytes": "1000000"})])
+    admin.close()
+    said = CliRunner().invoke(app, ["outbox", "resend", str(tmp_path / "outbox.sqlite"), face.id])  # while it runs
+    assert said.exit_code == 0, said.output
+    until(lambda: sink.counts()["acknowledged"] == 1, "the sink did not notice that it waits again")
+    accounted_for(sink, 1)
+    arrived(kafka_broker.plain, kafka_topic, [face.id])
 
 
 def test_outages_leave_no_threads_and_no_sockets_behind(kafka_broker, kafka_topic, open_sink):  # noqa: F811
