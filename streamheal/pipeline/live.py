@@ -104,7 +104,8 @@ class LiveRun:
             log.warning("pipeline file: %s", change)
         self._file.ran(new, self._state)
         running = self._file.running.config
-        self._queue(self._cameras.become(self._share(running.source.cameras), running.limits))
+        self._mine = list(self._share(running.source.cameras))
+        self._queue(self._cameras.become(self._mine, running.limits))
         if found:
             self._stages.counters.add("reloads.applied")
 

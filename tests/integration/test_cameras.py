@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.live import running, until, write
+from tests.pipeline.live import Run, until, write
 from tests.video.clips import write_clip
 from tests.video.rtsp_script import METHODS, Camera, access_units, interleaved, packet, steady
 
@@ -53,7 +53,7 @@ def bad(tmp_path):
 def test_one_good_camera_among_bad_ones_of_every_kind_is_watched_as_if_it_were_alone(rtsp_camera, bad, tmp_path):
     good = rtsp_camera()
     path = write(tmp_path / "p.yaml", {"good": {"url": good.url(), "open_timeout": 60, "stall_timeout": 60}, **bad})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: run.state("good") == run.state("dies") == run.state("flood") == "streaming", 120)
         for _ in range(3):
             before = run.readers["dies"].status

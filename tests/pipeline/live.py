@@ -2,8 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,24 +70,15 @@ class Run:
     def state(self, camera: str) -> str | None:
         return self.readers[camera].status.state if camera in self.readers else None
 
-    def start(self) -> None:
+    def __enter__(self) -> "Run":
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stages.stop.set()
         self.stages.wake.set()
         self._thread.join(60)
         assert not self._thread.is_alive()
-
-
-@contextmanager
-def running(path: Path, *args, **options) -> Iterator[Run]:
-    run = Run(path, *args, **options)
-    run.start()
-    try:
-        yield run
-    finally:
-        run.stop()
 
 
 def until(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -1,13 +1,16 @@
 """Cameras come and go while a live run goes on: what changed restarts, and nothing else notices."""
 
 import os
+import signal
+from pathlib import Path
 
 import pytest
 import yaml
 
 from streamheal import changes, pipeline_file
+from streamheal.errors import SinkError
 from streamheal.pipeline import live_file
-from tests.pipeline.live import running, until, write
+from tests.pipeline.live import Run, until, write
 from tests.video.clips import write_clip
 from tests.video.web import at_real_rate, serve
 
@@ -29,7 +32,7 @@ def web(tmp_path_factory):
 
 def test_it_starts_with_no_camera_reachable_and_takes_up_one_that_comes_later(tmp_path, web):
     path = write(tmp_path / "p.yaml", {"gate": NOBODY, "roof": NOBODY})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: run.doing == "0 of 2 cameras")
         write(path, {"gate": web, "roof": NOBODY})
         until(lambda: run.sink.jobs)
@@ -39,7 +42,7 @@ def test_it_starts_with_no_camera_reachable_and_takes_up_one_that_comes_later(tm
 
 def test_only_what_changed_restarts_and_the_others_keep_process_epoch_and_tracks(tmp_path, web):
     path = write(tmp_path / "p.yaml", {"stays": web, "goes": web, "moves": web})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: {job.camera for job in run.sink.jobs} == {"stays", "goes", "moves"})
         before = run.readers
         moved_from, kept = before["moves"], before["stays"].status
@@ -64,7 +67,7 @@ def test_only_what_changed_restarts_and_the_others_keep_process_epoch_and_tracks
 
 def test_a_camera_that_comes_back_counts_its_epochs_on(tmp_path, web):
     path = write(tmp_path / "p.yaml", {"gate": web, "roof": NOBODY})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: run.sink.jobs)
         write(path, {"roof": NOBODY})
         until(lambda: "gate" not in run.readers)
@@ -74,7 +77,7 @@ def test_a_camera_that_comes_back_counts_its_epochs_on(tmp_path, web):
 
 def test_an_invalid_file_is_told_once_and_the_run_goes_on_as_it_was(tmp_path, web, caplog):
     path = write(tmp_path / "p.yaml", {"gate": web})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: run.state("gate") == "streaming")
         reader = run.readers["gate"]
         path.write_text("source: {cameras: [{name: gate, url: 'ftp://me:s3cret@h'}]}\nfoo: 1\n")
@@ -93,7 +96,7 @@ def test_an_invalid_file_is_told_once_and_the_run_goes_on_as_it_was(tmp_path, we
 
 def test_what_cannot_change_while_it_runs_is_told_and_left(tmp_path, web, caplog):
     path = write(tmp_path / "p.yaml", {"gate": web})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: run.state("gate") == "streaming")
         reader = run.readers["gate"]
         write(path, {"gate": web, "roof": NOBODY}, tracker={"lost_after": 3})
@@ -107,7 +110,7 @@ def test_overrides_stay_in_force_and_the_copy_in_the_state_folder_says_what_runs
     monkeypatch.setenv("ROOF_PASSWORD", "hunter2")
     path = write(tmp_path / "p.yaml", {"gate": NOBODY})
     copy = tmp_path / "state" / "running.yaml"
-    with running(path, [f"source.cameras.0.url={web}", "gallery.size=3"]) as run:
+    with Run(path, [f"source.cameras.0.url={web}", "gallery.size=3"]) as run:
         until(lambda: run.state("gate") == "streaming")
         assert changes.compare(pipeline_file.load(copy), run.file.running.config) == []
         roof = "http://me:${ROOF_PASSWORD}@127.0.0.1:9/"
@@ -123,7 +126,7 @@ def test_overrides_stay_in_force_and_the_copy_in_the_state_folder_says_what_runs
 
 def test_a_camera_beyond_the_limit_waits_with_a_reason_and_comes_in_when_another_goes(tmp_path, web, caplog):
     path = write(tmp_path / "p.yaml", {"a": web, "b": web}, limits={"cameras": 1})
-    with running(path) as run:
+    with Run(path) as run:
         until(lambda: run.doing == "1 of 1 cameras, 1 not admitted")
         assert set(run.readers) == {"a"}
         write(path, {"b": web}, limits={"cameras": 1})
@@ -137,12 +140,45 @@ def test_a_camera_beyond_the_limit_waits_with_a_reason_and_comes_in_when_another
 
 def test_a_camera_is_refused_while_the_machine_is_full_and_comes_in_when_there_is_room(tmp_path, web, caplog):
     path = write(tmp_path / "p.yaml", {"a": web})
-    with running(path, seconds_a_frame=0.2) as run:
+    with Run(path, seconds_a_frame=0.5) as run:
         until(lambda: run.counters["frames"] >= 10)
-        write(path, {"a": web, "b": web}, limits={"load": 0.7})
+        write(path, {"a": web, "b": web}, limits={"load": 0.2})
         until(lambda: run.counters["cameras.refused"])
+        frames = run.counters["frames"]
+        until(lambda: run.counters["frames"] > frames + 5)
         assert set(run.readers) == {"a"}
         run.seconds_a_frame = 0.0
         until(lambda: run.state("b") == "streaming")
     assert "camera b is not admitted: detection and healing take" in caplog.text
     assert "of the frames so far were dropped" in caplog.text
+
+
+def test_a_camera_that_hangs_is_removed_and_nobody_waits_for_it(tmp_path, web):
+    path = write(tmp_path / "p.yaml", {"gate": web, "hangs": web})
+    with Run(path) as run:
+        until(lambda: run.state("hangs") == run.state("gate") == "streaming")
+        hung = run.readers["hangs"]
+        pid = hung.status.pid
+        os.kill(pid, signal.SIGSTOP)
+        write(path, {"gate": web})
+        until(lambda: "hangs" not in run.readers)
+        frames = run.counters["frames"]
+        until(lambda: run.counters["frames"] > frames + 5)
+        until(lambda: not hung.running and not Path(f"/proc/{pid}").exists())
+    assert run.counters["camera.hangs.frames"] > 0, "what it did is counted all the same"
+
+
+def test_a_change_that_cannot_be_noted_is_not_made(tmp_path, web, caplog):
+    path = write(tmp_path / "p.yaml", {"gate": web})
+    run = Run(path)
+
+    def full_disk(what, **facts):
+        raise SinkError("the audit log can't be written: No space left on device")
+
+    run.live._note = full_disk
+    with run:
+        until(lambda: run.state("gate") == "streaming")
+        write(path, {"gate": web, "roof": NOBODY})
+        until(lambda: run.counters["reloads.refused"])
+        assert set(run.readers) == {"gate"}
+    assert "No space left on device" in caplog.text
