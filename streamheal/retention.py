@@ -146,7 +146,8 @@ def delete(kept: Kept, which: Which, *, remember: bool = True) -> Found:
         try:
             _delete_pictures(found.pictures)
             if found.events:
-                change_events(kept.folder, lambda event: _without(kept, which, event, found), which.may_meet)
+                known = set(found.events)
+                change_events(kept.folder, lambda event: _without(kept, which, event, known, found), which.may_meet)
             if found.report:
                 found.report.unlink(missing_ok=True)
             if found.waiting:
@@ -224,13 +225,13 @@ def track_of(id: str) -> str:
     return id.rpartition("/")[0]
 
 
-def _without(kept: Kept, which: Which, event: dict, found: Found) -> dict | None:
-    """For `change_events`: also what came since `find`."""
+def _without(kept: Kept, which: Which, event: dict, known: set[str], found: Found) -> dict | None:
+    """For `change_events`. What came since `find` goes with its pictures; those of the `known` are gone already."""
     if not which.meets_event(event):
         return event
-    late = [picture_path(kept.folder, name) for name in event["pictures"].values()]
-    _delete_pictures([path for path in late if path.exists()])
-    if event["id"] not in found.events:
+    if event["id"] not in known:
+        late = [picture_path(kept.folder, name) for name in event["pictures"].values()]
+        _delete_pictures([path for path in late if path.exists()])
         found.events.append(event["id"])
     return None
 

@@ -87,7 +87,7 @@ def test_what_is_kept_for_too_long_goes_from_folder_outbox_log_and_report_and_th
     write_report(tmp_path, title="", facts={})
     found = expire(Kept.by(config), NOW - 72 * HOUR)
     assert found.counts() == {"events": 1, "pictures": 4, "outbox": 1, "logs": 1, "report": 1}
-    assert ids(config) == ([new.id], [new.id])
+    assert ids(config) == ([new.id], [new.id]) and not (tmp_path / "report.html").exists()
     assert {p.parent.name for p in tmp_path.glob("faces/*/*")} == {"new"}
     left = everything(tmp_path)
     assert not any(trace in left for trace in traces(old)), "also not in free pages or logs of the database"
