@@ -25,6 +25,7 @@ from streamheal.cluster import crops
 from streamheal.cluster.leases import share
 from streamheal.cluster.worker import HealWorker
 from streamheal.config import PipelineConfig
+from streamheal.errors import StreamhealError
 from streamheal.publish import event
 from streamheal.publish.outbox import Outbox
 from streamheal.records import HealedFace, HealJob
@@ -215,6 +216,20 @@ def test_a_job_on_which_the_healer_fails_is_dead_and_its_neighbours_are_healed(c
         dead = topic(cluster["cluster"]["dead_letter_topic"]).until(lambda records: len(records) >= 1)
     assert ids(faces) == Counter(job(track=n).id for n in (0, 1, 3, 4))
     assert ids(dead) == Counter([job(track=2).id]) and "a picture like no other" in header(dead[0], "dead_reason")
+
+
+def test_a_worker_on_which_everything_fails_ends_with_an_error_and_leaves_the_rest_to_others(cluster, send, topic):
+    def fail(one: HealJob) -> None:
+        raise RuntimeError("the device is gone")
+
+    send(*(job(track=n) for n in range(6)))
+    config = PipelineConfig.model_validate(cluster)
+    with pytest.raises(StreamhealError, match=r"3 times in a row.*the device is gone"):
+        HealWorker(config, Counters(), threading.Event()).run(Mirror(fail))
+    with working(cluster, Mirror()):
+        faces = topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 4)
+    dead = topic(cluster["cluster"]["dead_letter_topic"]).until(lambda records: len(records) >= 2)
+    assert ids(faces) + ids(dead) == Counter(job(track=n).id for n in range(6))
 
 
 def test_a_job_that_takes_its_worker_down_each_time_is_dead_in_the_end_and_its_neighbours_are_healed(
