@@ -33,8 +33,8 @@ def write(path: Path, run: int, said: int) -> None:
             box.bury(box.pending(limit=1)[0], "refused")
 
 
-def killed(path: Path, run: int, after: float) -> list[list[str]]:
-    """What a writer said before it was killed, `after` seconds from its beginning. Forked: an interpreter's start takes
+def killed(path: Path, run: int, lines_first: int, then: float) -> list[list[str]]:
+    """What a writer said before it was killed, `then` seconds after so many lines. Forked: an interpreter's start takes
     longer than all the rest."""
     heard, said = os.pipe()
     child = os.fork()
@@ -45,19 +45,19 @@ def killed(path: Path, run: int, after: float) -> list[list[str]]:
             os._exit(1)  # whatever happens: two pytests must not go on
     os.close(said)
     with os.fdopen(heard) as lines:
-        lines.readline()
-        time.sleep(after)
+        told = [lines.readline() for _ in range(1 + lines_first)][1:]
+        time.sleep(then)
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the writer failed before it was killed"
-        return [line.split() for line in lines if line.endswith("\n")]
+        return [line.split() for line in (*told, *lines) if line.endswith("\n")]
 
 
 def test_nothing_that_was_promised_is_lost_and_every_event_is_accounted_for(tmp_path):
     path, dice = tmp_path / "outbox.sqlite", random.Random(1)
     added, acknowledging = set(), set()
     for run in range(KILLS):
-        for what, *ids in killed(path, run, dice.random() * 0.2):
+        for what, *ids in killed(path, run, dice.randrange(16), dice.random() * 0.02):
             (added if what == "added" else acknowledging).update(ids)
         box = Outbox(path, ballast=0)
         box.check()
