@@ -239,8 +239,8 @@ def test_a_job_that_takes_its_worker_down_each_time_is_dead_in_the_end_and_its_n
     send(*(job(track=n) for n in range(5)))
     dead, faces = topic(cluster["cluster"]["dead_letter_topic"]), topic(cluster["kafka"]["topic"])
     deaths = 0
-    script = [sys.executable, str(ROOT / "tests" / "integration" / "mortal_worker.py"), json.dumps(cluster), "2"]
-    worker = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    command = [sys.executable, "-m", "tests.integration.mortal_worker", json.dumps(cluster), "2"]
+    worker = subprocess.Popen(command, cwd=ROOT)
     deadline = time.monotonic() + PATIENCE
     try:
         while not dead.look() or len(faces.look()) < 4:
@@ -248,7 +248,7 @@ def test_a_job_that_takes_its_worker_down_each_time_is_dead_in_the_end_and_its_n
             if worker.poll() is not None:  # its supervisor starts it again
                 assert worker.returncode == -signal.SIGKILL
                 deaths += 1
-                worker = subprocess.Popen(script, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                worker = subprocess.Popen(command, cwd=ROOT)
     finally:
         worker.kill()
         worker.wait()
