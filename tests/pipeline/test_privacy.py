@@ -19,10 +19,11 @@ def clip(tmp_path_factory) -> Path:
     return write_clip(tmp_path_factory.mktemp("clip") / "hall.mp4", 40)
 
 
-def run(clip: Path, out: Path, encryption: Encryption | None = None, mark: bool = True) -> list[dict]:
-    """The lines of the audit log after a run."""
+def run(clip: Path, out: Path, encryption: Encryption | None = None, mark: bool = True, code: int = 0) -> list[dict]:
+    """The lines of the audit log after a run that exits with `code`."""
     process = targets.start(_run, clip, out, encryption, mark)
     process.join(120)
+    assert process.exitcode == code
     return list(audit.read(out / "state" / "audit.jsonl"))
 
 
@@ -57,6 +58,6 @@ def test_start_and_end_are_in_the_audit_log_with_what_was_set(clip, tmp_path):
 
 def test_a_run_that_fails_says_so_and_a_mark_turned_off_too(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    said = run(tmp_path / "broken.mp4", tmp_path / "out", mark=False)
+    said = run(tmp_path / "broken.mp4", tmp_path / "out", mark=False, code=1)
     assert [line["what"] for line in said] == ["start", "mark turned off", "stop"]
     assert said[-1]["facts"]["outcome"].startswith("failed: SourceError")
