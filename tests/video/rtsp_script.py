@@ -29,7 +29,7 @@ class Picture:
     units: tuple[bytes, ...]  # NAL units, without start codes
     at: float  # seconds since PLAY
     stamp: float  # RTP timestamp, seconds
-    utc: float | None = None  # wall clock minus `time.time()` in a sender report that goes before; None = no report
+    utc: float | None = None  # by how much the clock in a sender report that goes before is ahead; None = no report
 
 
 Script = Callable[[int], Iterable[Picture | bytes]]
@@ -46,7 +46,7 @@ class Camera:
     answers: Mapping[str, bytes] = field(default_factory=dict)
     codec: Callable[[int], str] = lambda number: "H264"
     connections: int = 0
-    sent: list[float] = field(default_factory=list)  # UTC seconds at which each picture left
+    captured: list[float] = field(default_factory=list)  # UTC seconds at which each picture was due to leave
     _server: socket.socket | None = None
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -100,7 +100,7 @@ class Camera:
         return f"{head}\r\n{body}".encode()
 
     def _play(self, client: socket.socket, number: int) -> None:
-        began, sequence = time.monotonic(), 0
+        began, to_utc, sequence = time.monotonic(), time.time() - time.monotonic(), 0
         for item in self.script(number):
             if isinstance(item, bytes):
                 client.sendall(item)
@@ -109,12 +109,12 @@ class Camera:
                 return
             ticks = round(item.stamp * TICKS) % 2**32
             if item.utc is not None:
-                client.sendall(interleaved(1, report(time.time() + item.utc, ticks)))
+                client.sendall(interleaved(1, report(began + to_utc + item.at + item.utc, ticks)))
             for i, unit in enumerate(item.units):
                 last = i == len(item.units) - 1
                 client.sendall(interleaved(0, packet(sequence, ticks, unit, last=last)))
                 sequence += 1
-            self.sent.append(time.time())
+            self.captured.append(began + to_utc + item.at)
 
 
 def interleaved(channel: int, content: bytes) -> bytes:
