@@ -86,9 +86,14 @@ def train(
 
     own_weights = task.weights
     step, spent, seen, warm_from, number = 0, 0.0, 0, 0, -1
-    checkpoint = out_dir / "checkpoint.pt"
+    checkpoint, weights_path = out_dir / "checkpoint.pt", out_dir / f"{plan.name}.safetensors"
     if resume and checkpoint.is_file():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
+        if (used := state.get("optimizer_name", plan.optimizer)) != plan.optimizer:
+            raise ConfigError(
+                f"{checkpoint} remembers {used}'s steps, {recipe_path} asks for {plan.optimizer}: train into another "
+                f"--out, with --from {weights_path}"
+            )
         network.load_state_dict(state["network"])
         ema.load_state_dict(state["ema"])
         task.extra.load_state_dict(state["extra"])
@@ -113,7 +118,6 @@ def train(
     shuffle = np.random.default_rng(plan.seed + step)
     order = np.empty(0, np.int64)
     curves = Curves(out_dir / "curves.csv", keep=step > 0)
-    weights_path = out_dir / f"{plan.name}.safetensors"
     total = spent + minutes * 60
     began = looked = ticked = time.monotonic()
 
@@ -124,6 +128,7 @@ def train(
         part = checkpoint.with_suffix(".part")
         state = {"network": network.state_dict(), "ema": ema.state_dict(), "extra": task.extra.state_dict()}
         state |= {"critics": task.critics.state_dict(), "optimizer": optimizer.state_dict()}
+        state |= {"optimizer_name": plan.optimizer}
         state |= {"critic_optimizer": critic_optimizer.state_dict() if critic_optimizer else None}
         state |= {"step": step, "spent": now, "seen": seen, "warm_from": warm_from, "stage": number}
         torch.save(state, part)

@@ -84,6 +84,13 @@ def test_each_optimizer_remembers_its_steps_in_the_checkpoint(optimizer, folder,
     assert any("momentum" in state for state in remembered) is (optimizer == "muon")
 
 
+def test_a_checkpoint_of_another_optimizer_is_refused_with_the_way_out(folder, tmp_path, small_bank):
+    trainer.train(write_recipe(tmp_path / "r.yaml"), folder, tmp_path / "out", minutes=0, threads=1)
+    other = write_recipe(tmp_path / "other.yaml", optimizer="adamw")
+    with pytest.raises(ConfigError, match=r"remembers muon's steps, .* asks for adamw: .* --from"):
+        trainer.train(other, folder, tmp_path / "out", minutes=0, threads=1)
+
+
 def test_starts_again_without_resume(folder, tmp_path, small_bank):
     plan = write_recipe(tmp_path / "r.yaml")
     trainer.train(plan, folder, tmp_path / "out", minutes=0.005, threads=1)
