@@ -26,7 +26,7 @@ from streamheal.errors import SinkError, StreamhealError
 from streamheal.faces.run_log import drop_faces, has_faces
 from streamheal.forgotten import Forgotten
 from streamheal.kept import Kept
-from streamheal.publish.event import iso_time
+from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.event_file import change_events, events_in, sync_folder
 from streamheal.publish.folder import picture_path
 from streamheal.publish.outbox import Outbox

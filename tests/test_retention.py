@@ -17,6 +17,7 @@ from streamheal.faces.run_log import RunLog
 from streamheal.forgotten import Forgotten
 from streamheal.kept import Kept
 from streamheal.publish import event
+from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.event_file import to_line
 from streamheal.publish.folder import FolderSink, read_events
 from streamheal.publish.outbox import Outbox
@@ -310,7 +311,7 @@ def test_what_is_forgotten_while_it_is_being_healed_is_not_published(tmp_path):
 )  # fmt: skip
 def test_the_quick_look_spares_nothing_that_is_meant(healed, before, near, camera):
     before = before if near is None else healed + near
-    line = {"id": "run/gate/0/1/1", "camera": "gate", "healed_at": event.iso_time(healed)}
+    line = {"id": "run/gate/0/1/1", "camera": "gate", "healed_at": iso_time(healed)}
     which = Which(camera=camera, before=before)
     assert which.may_meet(to_line(line)) or not which.meets_event(line)
 

@@ -6,13 +6,12 @@ memory is spent on it, and lets no name through that could not be a camera's.
 
 import math
 import re
-from urllib.parse import quote
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from streamheal.cluster import heal_job_v1_pb2 as schema
-from streamheal.publish.event import CONTENT_TYPE, iso_time
+from streamheal.publish import cloud_event
 from streamheal.publish.pictures import from_png, png
 from streamheal.records import FaceCrop, HealJob, Quality
 
@@ -41,22 +40,11 @@ class CropsCodec:
 
     def key(self, job: HealJob) -> bytes:
         """Jobs of one camera stay in one partition, and so in order and with one worker at a time."""
-        return job.camera.encode()
+        return cloud_event.key(job.camera)
 
     def attributes(self, job: HealJob) -> list[tuple[str, bytes]]:
         """CloudEvents 1.0 attributes as Kafka headers. The same job always gives the same ones."""
-        said = {
-            "ce_specversion": "1.0",
-            "ce_id": job.id,
-            "ce_source": f"/streamheal/cameras/{quote(job.camera, safe='')}",
-            "ce_type": TYPE,
-            "ce_time": iso_time(job.last_seen),
-            "ce_subject": f"{job.camera}/{job.epoch}/{job.track}",
-            "ce_dataschema": DATA_SCHEMA,
-            "ce_partitionkey": job.camera,
-            "content-type": CONTENT_TYPE,
-        }
-        return [(name, value.encode()) for name, value in said.items()]
+        return cloud_event.attributes(job.id, type=TYPE, time=job.last_seen, data_schema=DATA_SCHEMA)
 
     def last(self, job: HealJob) -> bool:
         return job.reason == "ended"

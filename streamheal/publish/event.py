@@ -1,23 +1,19 @@
 """The event: a healed face as Protobuf bytes and back, as CloudEvents attributes, and as small JSON.
 
-The payload's schema is `healed_face_v1.proto`. The attributes follow CloudEvents 1.0 with its Kafka binding in binary
-mode: one header an attribute, the payload untouched, the key is the partition key. They are nine pairs of short
-strings, so they are written here rather than through a library that would itself be a dependency.
+The payload's schema is `healed_face_v1.proto`.
 """
-
-from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from streamheal.errors import redact
+from streamheal.publish import cloud_event
 from streamheal.publish import healed_face_v1_pb2 as schema
+from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.pictures import from_png, grey, png, restored_png, ungrey
 from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, Quality
 
 TYPE = "streamheal.face.healed.v1"
-CONTENT_TYPE = "application/protobuf"
 DATA_SCHEMA = "urn:streamheal:schema:streamheal.v1.HealedFace"
 
 _CLOCKS = {"sender": schema.CLOCK_SENDER, "arrival": schema.CLOCK_ARRIVAL, "media": schema.CLOCK_MEDIA}
@@ -36,15 +32,9 @@ def nanoseconds(seconds: float) -> int:
     return round(seconds * 1_000_000_000)
 
 
-def iso_time(seconds: float) -> str:
-    """UTC seconds as RFC 3339 with microseconds."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1_000_000))
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def key(face: HealedFace) -> bytes:
     """The record's key: events of one camera stay in one partition and so in order."""
-    return face.job.camera.encode()
+    return cloud_event.key(face.job.camera)
 
 
 def last(face: HealedFace) -> bool:
@@ -54,19 +44,7 @@ def last(face: HealedFace) -> bool:
 
 def attributes(face: HealedFace) -> list[tuple[str, bytes]]:
     """CloudEvents 1.0 attributes as Kafka headers. The same face always gives the same ones."""
-    job = face.job
-    said = {
-        "ce_specversion": "1.0",
-        "ce_id": face.id,
-        "ce_source": f"/streamheal/cameras/{quote(job.camera, safe='')}",
-        "ce_type": TYPE,
-        "ce_time": iso_time(job.last_seen),
-        "ce_subject": f"{job.camera}/{job.epoch}/{job.track}",
-        "ce_dataschema": DATA_SCHEMA,
-        "ce_partitionkey": job.camera,
-        "content-type": CONTENT_TYPE,
-    }
-    return [(name, value.encode()) for name, value in said.items()]
+    return cloud_event.attributes(face.id, type=TYPE, time=face.job.last_seen, data_schema=DATA_SCHEMA)
 
 
 def encode(face: HealedFace) -> bytes:

@@ -21,6 +21,7 @@ import numpy as np
 
 from streamheal.errors import SinkError
 from streamheal.publish import event
+from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.event_file import EventFile, events_in
 from streamheal.publish.pictures import grey, png, restored_png
 from streamheal.records import HealedFace
@@ -70,7 +71,7 @@ class FolderSink:
         }
         ending = SEALED if self._vault.key_id else ""
         names = {kind: picture_name(face, kind) + ending for kind, data in pictures.items() if data is not None}
-        line = {**event.to_json(face), "pictures": names, "healed_at": event.iso_time(self._clock())}
+        line = {**event.to_json(face), "pictures": names, "healed_at": iso_time(self._clock())}
         if self._vault.key_id:
             _seal_embeddings(line, face, self._vault)
         try:

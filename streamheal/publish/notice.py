@@ -6,12 +6,12 @@ are cameras, and a record without a value would stand for all faces of one.
 
 import json
 from collections.abc import Iterable
-from urllib.parse import quote
 
-from streamheal.publish.event import iso_time
+from streamheal.publish import cloud_event
 from streamheal.publish.outbox import Outbox
 
 TYPE = "streamheal.face.forgotten.v1"
+ABOUT = "/forgotten"
 
 
 def tell(outbox: Outbox, ids: Iterable[str], now: float) -> int:
@@ -19,7 +19,7 @@ def tell(outbox: Outbox, ids: Iterable[str], now: float) -> int:
 
     `now`: UTC seconds. Raises SinkError where they can't be kept.
     """
-    return sum(outbox.add(f"{id}/forgotten", _key(id), _attributes(id, now), _payload(id)) for id in ids)
+    return sum(outbox.add(id + ABOUT, _key(id), _attributes(id, now), _payload(id)) for id in ids)
 
 
 def _payload(id: str) -> bytes:
@@ -27,20 +27,9 @@ def _payload(id: str) -> bytes:
 
 
 def _key(id: str) -> bytes:
-    """The camera, as of the event itself: the notice comes after it in the same partition."""
-    return id.rsplit("/", 4)[1].encode()
+    """That of the event itself: the notice comes after it in the same partition."""
+    return cloud_event.key(cloud_event.subject(id)[0])
 
 
 def _attributes(id: str, now: float) -> list[tuple[str, bytes]]:
-    _, camera, epoch, track, _ = id.rsplit("/", 4)
-    said = {
-        "ce_specversion": "1.0",
-        "ce_id": f"{id}/forgotten",
-        "ce_source": f"/streamheal/cameras/{quote(camera, safe='')}",
-        "ce_type": TYPE,
-        "ce_time": iso_time(now),
-        "ce_subject": f"{camera}/{epoch}/{track}",
-        "ce_partitionkey": camera,
-        "content-type": "application/json",
-    }
-    return [(name, value.encode()) for name, value in said.items()]
+    return cloud_event.attributes(id, type=TYPE, time=now, about=ABOUT, content_type="application/json")
