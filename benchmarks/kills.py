@@ -82,7 +82,7 @@ def _kinds(folder: Path) -> dict[str, Callable[[Random, int], kills.Tally]]:
         return started
 
     def programs(rng, count):
-        hall = render(folder / "hall.mp4", seconds=2, fps=8, width=480, height=270)
+        hall = render(folder / "hall.mp4", seconds=3, fps=8)
         return kills.programs(rng, count, hall, place("programs"), broker.plain)
 
     def camera(rng, count):

@@ -56,8 +56,6 @@ def recordings(
     whole = place / "whole"
     _finish(targets.start(targets.heal_recording, clip, whole, _kafka(broker, f"{place.name}-whole"), lines=told))
     lines, expected = heard.recv(), set(_folder(whole))
-    assert expected, "an uninterrupted run publishes something"
-
     def begin(out: Path, dying: bool):
         die_at = rng.randrange(1, lines) if dying else None
         return targets.start(targets.heal_recording, clip, out, _kafka(broker, out.name), die_at)
@@ -86,6 +84,7 @@ def programs(rng: Random, kills: int, clip: Path, place: Path, broker: str, *, p
 def _run_and_kill(
     kills: int, per_run: int, place: Path, broker: str | None, expected: set, begin: Callable, wait: Callable
 ) -> Tally:
+    assert expected, "an uninterrupted run publishes something"
     tally = Tally()
     while tally.kills < kills:
         out = place / f"{place.name}-{tally.kills}"
