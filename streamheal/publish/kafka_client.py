@@ -44,9 +44,14 @@ class _ClientLog(logging.Handler):
             return
         for secret in self.secrets:
             text = text.replace(secret, "***")
-        if cause := _CAUSE.search(text):
+        if (cause := _CAUSE.search(text)) and not self._tells_more_than(cause[1]):
             self.complaint = cause[1]
         log.debug("%s: %s", record.name, text)
+
+    def _tells_more_than(self, cause: str) -> bool:
+        """Whether what was complained of before says more: time running out at the end hides why, and a refused login
+        comes once, then only ends of connections."""
+        return "Authentication" in self.complaint or bool(self.complaint and "timed out" in cause)
 
 
 _client_log = _ClientLog()

@@ -128,8 +128,11 @@ class Node:
             self._process = None
 
     def freeze(self) -> None:
-        """Keep the connections open and say nothing."""
+        """Keep the connections open and say nothing: once this returns, not one thread of it runs."""
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while any((t / "stat").read_text().rpartition(")")[2].split()[0] != "T" for t in threads.iterdir()):
+            time.sleep(0.01)
 
     def thaw(self) -> None:
         if self._process is not None:

@@ -38,7 +38,7 @@ def box(tmp_path):
 def patient(address: str, box, **more) -> KafkaSink:
     """A sink that tries again quickly and for ever."""
     settings = Kafka(bootstrap_servers=[address], **more)
-    return KafkaSink(settings, box, connect_timeout=0.1, backoff=(0.01, 0.05))
+    return KafkaSink(settings, box, connect_timeout=0.3, backoff=(0.01, 0.05))
 
 
 def until(true, seconds: float = 30) -> bool:

@@ -94,7 +94,7 @@ def test_the_newest_frame_wins_and_every_other_is_counted(live, clips):
     assert numbers == [f.sequence for f in frames]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] - numbers[0] > 20
-    assert status.drops["superseded"] >= numbers[-1] - numbers[0] - 4
+    assert status.dropped >= numbers[-1] - numbers[0] - 4  # superseded; on a busy machine also for want of a slot
     assert status.frames == 4
 
 
