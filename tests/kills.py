@@ -56,6 +56,7 @@ def recordings(
     whole = place / "whole"
     _finish(targets.start(targets.heal_recording, clip, whole, _kafka(broker, f"{place.name}-whole"), lines=told))
     lines, expected = heard.recv(), set(_folder(whole))
+
     def begin(out: Path, dying: bool):
         die_at = rng.randrange(1, lines) if dying else None
         return targets.start(targets.heal_recording, clip, out, _kafka(broker, out.name), die_at)

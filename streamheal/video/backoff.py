@@ -50,7 +50,7 @@ class Backoff:
         self._delays = delays or DELAYS
         self._rng = rng or random.Random()
         self._class: ErrorClass | None = None
-        self.failures = 0       # in a row, of the class last seen
+        self.failures = 0  # in a row, of the class last seen
 
     def cap(self, error: ErrorClass, failures: int) -> float:
         """Upper end of the delay after so many failures of one class in a row, seconds."""

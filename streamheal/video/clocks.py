@@ -34,7 +34,7 @@ STUCK = 0.4
 runs backwards by small steps, says nothing about time."""
 
 
-_REPORT = struct.Struct("@IQI")     # ssrc, NTP time (32.32 fixed point, since 1900), RTP timestamp
+_REPORT = struct.Struct("@IQI")  # ssrc, NTP time (32.32 fixed point, since 1900), RTP timestamp
 _NTP_TO_UNIX = 2_208_988_800
 
 
@@ -43,7 +43,7 @@ class Timeline:
 
     def __init__(self, rate: float):
         self._step = 1.0 / rate
-        self._start: float | None = None        # the timestamp that is second 0: the first frame's
+        self._start: float | None = None  # the timestamp that is second 0: the first frame's
         self._last: float | None = None
         self._last_arrival: float | None = None
 
@@ -81,7 +81,7 @@ class ArrivalClock:
     stalled network keep their true spacing and are never dated after their arrival.
     """
 
-    WINDOW = 30.0       # seconds; the minimum is over the current and the previous window, so that it follows drift
+    WINDOW = 30.0  # seconds; the minimum is over the current and the previous window, so that it follows drift
 
     def __init__(self) -> None:
         self._reset()
@@ -90,7 +90,7 @@ class ArrivalClock:
         self._window_began: float | None = None
         self._least = self._least_before = float("inf")
         self._last: tuple[float, float] | None = None
-        self._latest: tuple[float, float] | None = None     # the latest timestamp since the reset, and its arrival
+        self._latest: tuple[float, float] | None = None  # the latest timestamp since the reset, and its arrival
 
     def saw(self, time: float | None, arrival: float) -> None:
         """Tell of a packet: its timestamp in the stream and our clock as it arrived, both in seconds."""
@@ -126,9 +126,9 @@ class SenderClock:
     """
 
     def __init__(self, ticks_per_second: float):
-        self._ticks_per_second = ticks_per_second   # of the RTP clock, which is the stream's time base
-        self._start: float | None = None            # UTC seconds of timestamp 0
-        self._last: tuple[int, float] | None = None     # the last report's RTP timestamp, and the stream time it means
+        self._ticks_per_second = ticks_per_second  # of the RTP clock, which is the stream's time base
+        self._start: float | None = None  # UTC seconds of timestamp 0
+        self._last: tuple[int, float] | None = None  # the last report's RTP timestamp, and the stream time it means
 
     def started(self, start: float) -> None:
         """Tell what FFmpeg took from the first report: UTC seconds of timestamp 0."""
@@ -141,12 +141,12 @@ class SenderClock:
             return
         _, ntp, rtp = _REPORT.unpack_from(report)
         seconds = ntp / 2**32
-        utc = seconds - _NTP_TO_UNIX if seconds >= 2**31 else seconds + 2**32 - _NTP_TO_UNIX    # era 1 begins in 2036
+        utc = seconds - _NTP_TO_UNIX if seconds >= 2**31 else seconds + 2**32 - _NTP_TO_UNIX  # era 1 begins in 2036
         if self._last is None:
             self._last = (rtp, utc - self._start)
             return
         last_rtp, last_time = self._last
-        step = (rtp - last_rtp + 2**31) % 2**32 - 2**31     # RTP timestamps roll over
+        step = (rtp - last_rtp + 2**31) % 2**32 - 2**31  # RTP timestamps roll over
         time = last_time + step / self._ticks_per_second
         self._last = (rtp, time)
         self._start = utc - time
@@ -169,6 +169,6 @@ def media_start(creation_time: str | None, duration: float | None) -> tuple[floa
         except ValueError:
             return 0.0, UNKNOWN
         made = made if made.tzinfo else made.replace(tzinfo=UTC)
-        if made.year > 1980:            # unset clocks write 1904 or 1970
+        if made.year > 1980:  # unset clocks write 1904 or 1970
             return made.timestamp(), 1.0 + (duration or 0.0)
     return 0.0, UNKNOWN

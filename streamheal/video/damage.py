@@ -13,8 +13,8 @@ class Damage:
     """Follows packets by their index in decoding order, which is not the order in which frames come out."""
 
     def __init__(self) -> None:
-        self._damaged: int | None = None        # the last damaged packet
-        self._since = 0.0                       # presentation time around it, seconds
+        self._damaged: int | None = None  # the last damaged packet
+        self._since = 0.0  # presentation time around it, seconds
 
     def at(self, packet: int, time: float) -> None:
         """Packet number `packet` is damaged, or something before it is missing."""

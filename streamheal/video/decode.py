@@ -41,12 +41,12 @@ _CLASSES: tuple[tuple[type[Exception], ErrorClass], ...] = (
     (FileNotFoundError, "not-found"),
     (ConnectionRefusedError, "unreachable"),
     (TimeoutError, "timeout"),
-    (av.error.ExitError, "timeout"),            # PyAV's interrupt callback, on its timeout
+    (av.error.ExitError, "timeout"),  # PyAV's interrupt callback, on its timeout
     (ConnectionError, "lost"),
     (av.error.EOFError, "lost"),
     (av.error.InvalidDataError, "invalid"),
     (av.error.HTTPError, "not-found"),
-    (OSError, "unreachable"),                   # "Input/output error" stands for a host name that is not known
+    (OSError, "unreachable"),  # "Input/output error" stands for a host name that is not known
 )
 
 
@@ -68,7 +68,7 @@ class Decoded:
     """A frame as the decoder gave it, with its time; pixels are converted only when they are wanted."""
 
     frame: av.VideoFrame
-    shape: tuple[int, int]          # (height, width) as it will be written: scaled and upright
+    shape: tuple[int, int]  # (height, width) as it will be written: scaled and upright
     pts: float
     captured_at: float
     clock: Clock
@@ -97,8 +97,8 @@ class VideoInput:
         note: Callable[[str], object] = lambda text: None,
     ):
         self.options, self._now, self._note = options, now, note
-        self.warnings: list[str] = []       # what was wrong with a recording that could be read nevertheless
-        self._last_words = ""               # the last error in FFmpeg's log
+        self.warnings: list[str] = []  # what was wrong with a recording that could be read nevertheless
+        self._last_words = ""  # the last error in FFmpeg's log
         self._container = None
         began = time.monotonic()
         try:
@@ -128,9 +128,9 @@ class VideoInput:
             if o.url.startswith(("rtsp://", "rtsps://")):
                 settings |= {
                     "rtsp_transport": o.transport,
-                    "allowed_media_types": "video",     # sound and ONVIF metadata would only cost bandwidth
+                    "allowed_media_types": "video",  # sound and ONVIF metadata would only cost bandwidth
                     "timeout": str(int(o.stall_timeout * 1e6)),
-                    "fpsprobesize": "2",                # 20 frames by default, which come almost a second late
+                    "fpsprobesize": "2",  # 20 frames by default, which come almost a second late
                 }
             self._container = av.open(o.url, options=settings, timeout=(o.open_timeout, o.stall_timeout))
         videos = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -181,10 +181,10 @@ class VideoInput:
             if packet.stream_index != self._stream.index:
                 yield None
                 continue
-            arrival = time.monotonic()    # by a clock that nobody sets
+            arrival = time.monotonic()  # by a clock that nobody sets
             if packet.size:
                 packets += 1
-                packet.opaque = (packets, arrival)      # comes back on the frame that the packet holds
+                packet.opaque = (packets, arrival)  # comes back on the frame that the packet holds
                 if self.options.live:
                     self._look_at_clocks(packet, arrival)
             if packet.is_corrupt:
@@ -238,7 +238,7 @@ class VideoInput:
             except FFmpegError as error:
                 if self.options.live:
                     error_class = classify(error)
-                    if error_class == "unreachable":    # an input/output error on what was just there
+                    if error_class == "unreachable":  # an input/output error on what was just there
                         error_class = "lost"
                     raise StreamError(error_class, _describe(error)) from None
                 self.warnings.append(f"it can't be read to its end: {_describe(error)}")
@@ -249,7 +249,7 @@ class VideoInput:
             raise StreamError("lost", "the sender ended the stream")
 
     def _flush(self) -> Iterator[av.Packet]:
-        packet = av.Packet()        # an empty packet makes the decoder give what it still holds
+        packet = av.Packet()  # an empty packet makes the decoder give what it still holds
         packet.stream = self._stream
         packet.time_base = self._stream.time_base
         yield packet
@@ -258,7 +258,7 @@ class VideoInput:
         if not self.options.live:
             began, uncertainty = self._media_start
             return began + pts, "media", uncertainty
-        to_utc = self._now() - time.monotonic()      # asked anew for each frame: our own clock may be set, too
+        to_utc = self._now() - time.monotonic()  # asked anew for each frame: our own clock may be set, too
         sent = self._sender.captured(stamp)
         if sent is not None:
             lead = sent - (arrival + to_utc)

@@ -21,15 +21,15 @@ _MAX_MESSAGE = 1 << 16
 class OpenOptions:
     """What to open and how. Travels to the reader process as JSON."""
 
-    url: str                        # URL or absolute path, credentials included
+    url: str  # URL or absolute path, credentials included
     live: bool
-    transport: str = "tcp"          # RTSP only
-    open_timeout: float = 10.0      # seconds
-    stall_timeout: float = 10.0     # seconds without a packet
-    max_height: int | None = None   # taller pictures are scaled down to this height
-    max_pixels: int = 8192 * 8192   # larger ones are refused
-    max_fps: float = 60.0           # live: frames beyond are dropped before they are converted
-    skip: int = 0                   # recordings: frames at the start to decode but not deliver
+    transport: str = "tcp"  # RTSP only
+    open_timeout: float = 10.0  # seconds
+    stall_timeout: float = 10.0  # seconds without a packet
+    max_height: int | None = None  # taller pictures are scaled down to this height
+    max_pixels: int = 8192 * 8192  # larger ones are refused
+    max_fps: float = 60.0  # live: frames beyond are dropped before they are converted
+    skip: int = 0  # recordings: frames at the start to decode but not deliver
 
 
 class Link:

@@ -31,7 +31,7 @@ class ReaderProcess:
         ours, theirs = Pipe()
         self.link = Link(ours)
         self._killing = threading.Lock()
-        self._stderr = tempfile.TemporaryFile()     # noqa: SIM115 (closed in `kill`)
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `kill`)
         arguments = [theirs.fileno(), ring.fd, ring.slots, ring.slot_bytes]
         paths = [_PACKAGE_PARENT, os.environ.get("PYTHONPATH", "")]
         try:
@@ -46,7 +46,7 @@ class ReaderProcess:
                     "PYTHONPATH": os.pathsep.join(p for p in paths if p),
                     "OMP_NUM_THREADS": "1",
                 },
-                start_new_session=True,     # Ctrl-C is for us; we then stop it
+                start_new_session=True,  # Ctrl-C is for us; we then stop it
             )
         finally:
             theirs.close()
@@ -68,7 +68,7 @@ class ReaderProcess:
             if self._stderr.closed:
                 return "was killed"
             status = self._process.poll()
-            self._process.kill()    # SIGKILL: the only signal that a process obeys which hangs in C code or is stopped
+            self._process.kill()  # SIGKILL: the only signal that a process obeys which hangs in C code or is stopped
             self._process.wait()
             self.link.close()
             with self._stderr:

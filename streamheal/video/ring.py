@@ -37,7 +37,7 @@ class Ring:
         return np.frombuffer(self._memory, np.uint8, size, slot * self.slot_bytes).reshape(height, width, 3)
 
     def close(self) -> None:
-        with contextlib.suppress(BufferError):      # a view is still alive; the mapping goes with it
+        with contextlib.suppress(BufferError):  # a view is still alive; the mapping goes with it
             self._memory.close()
         if self.fd >= 0:
             os.close(self.fd)

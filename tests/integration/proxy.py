@@ -18,9 +18,9 @@ class Proxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self._server.settimeout(0.1)
         self.port: int = self._server.getsockname()[1]
-        self.frozen = False             # connections stay open, nothing passes
-        self.delay = 0.0                # seconds by which what the target says arrives later
-        self.corrupt = 0.0              # share of what the target says in which a byte is changed, per piece received
+        self.frozen = False  # connections stay open, nothing passes
+        self.delay = 0.0  # seconds by which what the target says arrives later
+        self.corrupt = 0.0  # share of what the target says in which a byte is changed, per piece received
         self._rng = random.Random(0)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._closed = threading.Event()
@@ -39,7 +39,7 @@ class Proxy:
         pairs, self._pairs = self._pairs, []
         for connection in (c for pair in pairs for c in pair):
             with contextlib.suppress(OSError):
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))     # RST, not FIN
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, not FIN
                 connection.close()
 
     def _accept(self) -> None:
@@ -55,7 +55,7 @@ class Proxy:
             threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        late: deque[tuple[float, bytes]] = deque()     # (due, what the target said)
+        late: deque[tuple[float, bytes]] = deque()  # (due, what the target said)
         with selectors.DefaultSelector() as selector, contextlib.suppress(OSError, ValueError):
             for connection in (client, server):
                 selector.register(connection, selectors.EVENT_READ)

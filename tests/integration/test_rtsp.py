@@ -51,7 +51,7 @@ def test_frames_arrive_in_order_and_are_the_ones_that_were_sent(rtsp_camera, liv
 def test_the_sender_s_clock_is_used_and_right_to_the_stated_uncertainty(rtsp_camera, live):
     camera = rtsp_camera()
     reader = live(camera.url())
-    frames = read_until(reader, lambda f: f.clock == "sender" and f.sequence > 200)     # 8 s: more than one report
+    frames = read_until(reader, lambda f: f.clock == "sender" and f.sequence > 200)  # 8 s: more than one report
     by_sender = [f for f in frames if f.clock == "sender"]
     assert len(by_sender) > 50
     for frame in frames:
@@ -73,8 +73,8 @@ def test_a_camera_that_dies_is_missed_and_comes_back_with_a_new_epoch(rtsp_camer
         after = read_until(reader, lambda f: f.epoch == 1 and f.sequence > 5)
     assert {f.epoch for f in before} == {0}
     assert status.state in ("backing-off", "connecting")
-    assert sum(status.errors.values()) > status.errors["unreachable"]      # the loss itself
-    assert after[-1].sequence == number_in(after[-1].image)                 # counted from 0 again
+    assert sum(status.errors.values()) > status.errors["unreachable"]  # the loss itself
+    assert after[-1].sequence == number_in(after[-1].image)  # counted from 0 again
     assert reader.status.reconnects == 1
     assert "is back, epoch 1" in caplog.text
     warnings = [r for r in caplog.records if r.levelno == logging.WARNING]

@@ -22,7 +22,7 @@ def test_a_damaged_packet_spoils_no_frame_that_was_decoded_before_it():
 
 def test_a_keyframe_from_before_the_damage_does_not_end_it():
     damage = Damage()
-    damage.at(11, 0.4)          # the decoder still holds keyframe 10 when packet 11 turns out to be damaged
+    damage.at(11, 0.4)  # the decoder still holds keyframe 10 when packet 11 turns out to be damaged
     assert spoilt(damage, [10, 12, 13], keys=[10]) == [12, 13]
 
 

@@ -7,7 +7,7 @@ import pytest
 from streamheal.video import Reader, list_recordings
 
 CLIPS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "videos"
-FRAMES = {      # name: frames, (height, width) upright and scaled down to 270 lines
+FRAMES = {  # name: frames, (height, width) upright and scaled down to 270 lines
     "cctv_retail_1920x1080.mp4": (603, (270, 480)),
     "mot20_08_960x366.h264": (127, (270, 708)),
     "street_dance_1280x720.avi": (205, (270, 480)),
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason="the footage is not h
 @pytest.mark.parametrize("name", FRAMES)
 def test_every_frame_of_a_clip_is_delivered(name):
     frames, shape = FRAMES[name]
-    count, last = max(0, frames - 200), -1.0       # all are decoded; to show the last 200 saves time
+    count, last = max(0, frames - 200), -1.0  # all are decoded; to show the last 200 saves time
     with Reader("clip", CLIPS / name, live=False, max_height=270, skip=count) as reader:
         while not reader.ended:
             frame = reader.read(1)

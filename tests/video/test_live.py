@@ -133,13 +133,13 @@ def test_a_stream_that_ends_is_lost_and_begins_a_new_epoch_when_it_is_back(live,
     assert frames[-1].sequence < 20
     assert status.reconnects == status.epoch == 2
     assert status.errors == {"lost": 2}
-    assert waits.seconds[0] <= 1 < 2 * 2    # a loss is tried again soon
+    assert waits.seconds[0] <= 1 < 2 * 2  # a loss is tried again soon
     assert "is back, epoch 1" in caplog.text
 
 
 def test_a_camera_that_is_not_there_is_tried_for_ever_and_logged_once_without_its_password(live, waits, caplog):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))        # bound but not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         port = taken.getsockname()[1]
         with caplog.at_level(logging.INFO, "streamheal.video"):
             reader = live(f"http://admin:{SECRET}@127.0.0.1:{port}/stream?token={SECRET}")
@@ -199,7 +199,7 @@ def test_a_stream_that_falls_silent_is_lost_and_comes_back(live, clips):
     def answer(send, number):
         at_real_rate(send, clips["short"], 1)
         if number == 0:
-            time.sleep(30)      # the connection stays open
+            time.sleep(30)  # the connection stays open
 
     with serve(answer) as web:
         reader = live(web.url, stall_timeout=0.7)
@@ -277,7 +277,7 @@ def test_a_process_that_dies_or_freezes_is_replaced_and_begins_a_new_epoch(live,
 
 
 def test_a_process_that_failed_in_a_way_that_nobody_foresaw_is_not_used_again(live):
-    reader = live("rtsp://127.0.0.1:9/", transport=5)       # PyAV refuses a number by another error than FFmpeg's
+    reader = live("rtsp://127.0.0.1:9/", transport=5)  # PyAV refuses a number by another error than FFmpeg's
     pids = set()
     until(lambda: pids.add(reader.status.pid) or reader.status.errors.get("crashed", 0) >= 3)
     assert len(pids - {None}) >= 2

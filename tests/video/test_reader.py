@@ -154,7 +154,7 @@ def test_what_is_no_video_is_one_clear_error(tmp_path):
 
 
 def test_a_file_cut_short_before_its_index_is_one_clear_error(tmp_path):
-    path = cut(tmp_path / "cut.mp4", write_clip(tmp_path / "whole.mp4", 60), 0.5)     # the index comes last
+    path = cut(tmp_path / "cut.mp4", write_clip(tmp_path / "whole.mp4", 60), 0.5)  # the index comes last
     assert "cut.mp4: it can't be opened as video" in failure(path)
 
 
@@ -178,7 +178,7 @@ def test_a_recording_on_a_web_server_that_breaks_off_gives_what_has_come(clip):
     ):
         got = numbers(read_all(reader))
     assert got == sorted(set(got))
-    assert f"of {len(got) + 1} packets 1 are damaged" in reader.status.last_error   # all others became pictures
+    assert f"of {len(got) + 1} packets 1 are damaged" in reader.status.last_error  # all others became pictures
     assert reader.status.state == "ended"
     assert "can't be read to its end" in reader.status.last_error
 
@@ -195,7 +195,7 @@ def test_a_process_that_dies_is_replaced_and_no_frame_is_lost_or_doubled(clip, c
         os.kill(dead, signal.SIGSEGV)
         while reader.status.pid in (None, dead) or reader.status.state != "streaming":
             time.sleep(0.01)
-        time.sleep(0.5)         # the new one reads as far as it can, and must not touch the frames that lie unread
+        time.sleep(0.5)  # the new one reads as far as it can, and must not touch the frames that lie unread
         frames += read_all(reader)
     assert numbers(frames) == list(range(60))
     assert [f.sequence for f in frames] == list(range(60))
@@ -215,7 +215,7 @@ def test_a_process_that_hangs_is_replaced_and_no_frame_is_lost_or_doubled(clip, 
 
 def test_a_file_that_hangs_for_good_fails_after_some_attempts(tmp_path, monkeypatch):
     monkeypatch.setattr(attempt, "GRACE", 0.1)
-    os.mkfifo(tmp_path / "pipe.ts")         # nobody writes: opening it blocks in the kernel, out of FFmpeg's reach
+    os.mkfifo(tmp_path / "pipe.ts")  # nobody writes: opening it blocks in the kernel, out of FFmpeg's reach
     message = failure(tmp_path / "pipe.ts", open_timeout=0.2)
     assert "hung while opening" in message
 
@@ -229,7 +229,7 @@ def test_stop_is_quick_while_the_process_hangs_in_open(tmp_path):
     pid = reader.status.pid
     began = time.monotonic()
     reader.stop()
-    assert time.monotonic() - began < 2        # 0.3 s in truth; the margin is for busy machines
+    assert time.monotonic() - began < 2  # 0.3 s in truth; the margin is for busy machines
     assert not Path(f"/proc/{pid}").exists()
     assert reader.status.state == "stopped"
     assert reader.ended
@@ -288,7 +288,7 @@ def test_the_consumer_is_notified_of_frames_and_of_the_end(clip):
 
 
 def test_the_reader_process_loads_neither_torch_nor_the_caller_s_program(tmp_path, clip):
-    program = tmp_path / "program.py"       # without `if __name__ == "__main__"`, as users write them
+    program = tmp_path / "program.py"  # without `if __name__ == "__main__"`, as users write them
     program.write_text(
         "import sys\n"
         "print('loaded')\n"
