@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 
+import streamheal
 from streamheal.errors import SourceError
 
 
@@ -89,10 +90,17 @@ _POST = (0.50, 0.018)  # a post in the foreground: centre and half width, shares
 def render(
     path: Path, *, seconds: float = 8, fps: int = 25, width: int = 960, height: int = 540, seed: int = 0
 ) -> Path:
-    """Write the clip as H.264 to `path` and return it. The same arguments render the same pictures.
+    """Write the clip as H.264 to `path` and return it. The same arguments render the same pictures; a clip of them that
+    is there already stays, so that a run of it is the same run again (the encoder's bytes may differ in a few).
 
     Raises SourceError if a dependency no longer carries its photograph or the file can't be written.
     """
+    said = (
+        f"A composite that streamheal {streamheal.__version__} rendered ({seconds:g} s, {fps} fps, {width}x{height}, "
+        f"seed {seed}); the faces come from photographs."
+    )
+    if _comment(path) == said:
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.mp4")
     try:
@@ -102,13 +110,22 @@ def render(
             stream = container.add_stream("libx264", rate=fps, options=options)
             stream.width, stream.height, stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
             stream.time_base = Fraction(1, fps)
-            container.metadata["comment"] = "A composite that streamheal rendered; the faces come from photographs."
+            container.metadata["comment"] = said
             for picture in pictures(seconds=seconds, fps=fps, width=stream.width, height=stream.height, seed=seed):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     except (av.FFmpegError, OSError) as error:
         raise SourceError(f"the demo clip can't be written to {path}: {error}") from error
     return part.replace(path)
+
+
+def _comment(path: Path) -> str | None:
+    """What a clip says of itself; None where there is none, or none that can be read."""
+    try:
+        with av.open(str(path)) as container:
+            return container.metadata.get("comment")
+    except (av.FFmpegError, OSError):
+        return None
 
 
 def pictures(*, seconds: float, fps: int, width: int, height: int, seed: int) -> Iterator[np.ndarray]:

@@ -17,6 +17,16 @@ def test_the_clip_is_a_real_h264_file_of_the_length_asked_for(tmp_path):
         assert "composite" in container.metadata["comment"]
 
 
+def test_a_clip_that_is_there_stays_and_another_takes_its_place(tmp_path):
+    small = {"seconds": 1, "fps": 2, "width": 480, "height": 270}
+    path = sample.render(tmp_path / "demo.mp4", **small)
+    before = path.stat()
+    assert sample.render(path, **small).stat().st_mtime_ns == before.st_mtime_ns
+    assert sample.render(path, **small, seed=1).stat().st_ino != before.st_ino
+    path.write_bytes(b"cut short")
+    assert sample.render(path, **small).stat().st_size > 1000
+
+
 def test_the_same_seed_renders_the_same_pictures():
     first, again, other = (
         np.stack(list(sample.pictures(seconds=1, fps=2, width=480, height=270, seed=seed))) for seed in (1, 1, 2)
