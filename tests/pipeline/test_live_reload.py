@@ -158,6 +158,7 @@ def test_a_camera_that_hangs_is_removed_and_nobody_waits_for_it(tmp_path, web):
     with Run(path) as run:
         until(lambda: run.state("hangs") == run.state("gate") == "streaming")
         hung = run.readers["hangs"]
+        until(lambda: hung.status.frames > 0)
         pid = hung.status.pid
         os.kill(pid, signal.SIGSTOP)
         write(path, {"gate": web})
