@@ -150,6 +150,7 @@ BROKEN = {
     "a scheme that is not allowed": ["--set", "source.cameras.0.url=ftp://viewer:${GATE_PASSWORD}@h/1"],
     "a password that is no text": ["--set", "kafka.password=[${KAFKA_PASSWORD}]"],
     "a section that is a value": ["--set", "kafka=${KAFKA_PASSWORD}"],
+    "a key that is too short": ["--set", "encryption.use=a", "--set", "encryption.keys.a=${KAFKA_PASSWORD}"],
     "an override that is none": ["--set", "source.cameras.0.url rtsp://viewer:roof/hunter2@5ecret@h/1"],
 }
 

@@ -94,7 +94,9 @@ def test_the_newest_frame_wins_and_every_other_is_counted(live, clips):
     assert numbers == [f.sequence for f in frames]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] - numbers[0] > 20
-    assert status.dropped >= numbers[-1] - numbers[0] - 4  # superseded; on a busy machine also for want of a slot
+    assert status.drops["superseded"] > 0
+    # Whatever the cause: what the demuxer had gathered at the start comes all at once, and may be too fast.
+    assert status.dropped >= numbers[-1] - numbers[0] - 4
     assert status.frames == 4
 
 
