@@ -132,6 +132,37 @@ class Provenance:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a cosine between an embedding and that of an enrolled, clear picture means, for a face of this size of which
+    this much is visible. `streamheal.same_person` makes a probability of it; docs/honesty.md says for whom it holds."""
+
+    slope: float  # P(same person) = 1 / (1 + exp(-(slope * cosine + intercept))), if half of all pairs are one person
+    intercept: float
+    threshold: float  # the cosine that 1 % of strangers exceed
+    true_accept_rate: float  # [0, 1], share of the person's own pictures that exceed it
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """How far each embedding of a face can be trusted. None: there is no such embedding, or it was not calibrated."""
+
+    original: Match
+    track: Match | None = None
+    restored: Match | None = None  # of a face that a network made a part of: never the first to match with
+    kept: float | None = None  # [0, 1], P(the restored face passes for the person in a clear picture)
+    match_with: Literal["original"] = "original"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedError:
+    """How far nine in ten pixels of a restored face lie from the truth at most, 0 to 255, mean of RGB; averaged over
+    the part. None where there is no such part."""
+
+    seen: float | None  # pixels that enough visible input backs
+    hallucinated: float | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HealedFace:
     """What leaves. The original comes first and is never replaced."""
@@ -147,6 +178,10 @@ class HealedFace:
     abstained: str | None  # why nothing was restored, or None
     provenance: Provenance
     marked: bool = True  # pictures of the restored face bear a visible mark
+    embedding_track: np.ndarray | None = None  # (D,) as the original's: mean over the track's crops by quality
+    hallucinated: np.ndarray | None = None  # (128, 128) bool: too little visible input backs these pixels of `restored`
+    expected_error: ExpectedError | None = None
+    identity: Identity | None = None
 
     @property
     def id(self) -> str:

@@ -11,7 +11,17 @@ from streamheal.publish import cloud_event
 from streamheal.publish import healed_face_v1_pb2 as schema
 from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.pictures import from_png, grey, png, restored_png, ungrey
-from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, Quality
+from streamheal.records import (
+    ExpectedError,
+    FaceCrop,
+    HealedFace,
+    HealJob,
+    Identity,
+    Match,
+    ModelUsed,
+    Provenance,
+    Quality,
+)
 
 TYPE = "streamheal.face.healed.v1"
 DATA_SCHEMA = "urn:streamheal:schema:streamheal.v1.HealedFace"
@@ -24,6 +34,7 @@ _REASONS = {
 }
 _CLOCK_NAMES = {number: name for name, number in _CLOCKS.items()}
 _REASON_NAMES = {number: name for name, number in _REASONS.items()}
+_MATCH = ("slope", "intercept", "threshold", "true_accept_rate")
 _QUALITY = ("size", "sharpness", "yaw", "pitch", "roll", "exposure", "visible", "score")
 
 
@@ -87,6 +98,10 @@ def encode(face: HealedFace) -> bytes:
             settings=[schema.Setting(key=k, value=redact(v)) for k, v in sorted(made.settings.items())],
         ),
     )
+    if face.embedding_track is not None:
+        message.embedding_track.extend(_floats(face.embedding_track))
+    if face.identity is not None:
+        _put_identity(message, face.identity)
     if face.restored is not None:
         message.restored.png = restored_png(face)
         message.restored.marked = face.marked
@@ -95,7 +110,28 @@ def encode(face: HealedFace) -> bytes:
             message.restored.embedding.extend(_floats(face.embedding_restored))
         if face.drift is not None:
             message.restored.drift = face.drift
+        if face.hallucinated is not None:
+            message.restored.hallucinated_png = png(grey(face.hallucinated))
+        if face.expected_error is not None:
+            for part in ("seen", "hallucinated"):
+                if (error := getattr(face.expected_error, part)) is not None:
+                    setattr(message.restored, f"expected_error_{part}", error)
     return message.SerializeToString(deterministic=True)
+
+
+def _put_identity(message: schema.HealedFace, identity: Identity) -> None:
+    message.match_with = identity.match_with
+    message.match_original.CopyFrom(_put_match(identity.original))
+    if identity.track is not None:
+        message.match_track.CopyFrom(_put_match(identity.track))
+    if identity.restored is not None:
+        message.restored.match.CopyFrom(_put_match(identity.restored))
+    if identity.kept is not None:
+        message.restored.kept = identity.kept
+
+
+def _put_match(match: Match) -> schema.Match:
+    return schema.Match(**{name: getattr(match, name) for name in _MATCH})
 
 
 def decode(payload: bytes) -> HealedFace:
@@ -165,7 +201,36 @@ def decode(payload: bytes) -> HealedFace:
             settings={s.key: s.value for s in made.settings},
         ),
         marked=restored.marked if has_restored else True,
+        embedding_track=np.array(message.embedding_track, np.float32) if message.embedding_track else None,
+        hallucinated=_map(restored.hallucinated_png) > 0.5 if restored.hallucinated_png else None,
+        expected_error=_expected_error(restored),
+        identity=_identity(message),
     )
+
+
+def _identity(message: schema.HealedFace) -> Identity | None:
+    if not message.HasField("match_original"):
+        return None
+    restored = message.restored
+    return Identity(
+        original=_match(message.match_original),
+        track=_match(message.match_track) if message.HasField("match_track") else None,
+        restored=_match(restored.match) if restored.HasField("match") else None,
+        kept=restored.kept if restored.HasField("kept") else None,
+    )
+
+
+def _match(said: schema.Match) -> Match:
+    return Match(**{name: getattr(said, name) for name in _MATCH})
+
+
+def _expected_error(restored: schema.Restored) -> ExpectedError | None:
+    known = {
+        part: getattr(restored, f"expected_error_{part}")
+        for part in ("seen", "hallucinated")
+        if restored.HasField(f"expected_error_{part}")
+    }
+    return ExpectedError(**{"seen": None, "hallucinated": None} | known) if known else None
 
 
 def _colour(data: bytes) -> np.ndarray:
@@ -182,7 +247,7 @@ def _map(data: bytes) -> np.ndarray:
 
 def to_json(face: HealedFace) -> dict:
     """The event without its pictures, for `events.jsonl`: the original first, what a network made apart and marked."""
-    job, best, made = face.job, face.job.best, face.provenance
+    job, best, made, identity = face.job, face.job.best, face.provenance, face.identity
     return {
         "id": face.id,
         "type": TYPE,
@@ -192,6 +257,7 @@ def to_json(face: HealedFace) -> dict:
         "track": job.track,
         "revision": job.revision,
         "reason": job.reason,
+        "match_with": identity.match_with if identity else "original",
         "original": {
             "side_px": int(face.original.shape[0]),
             "embedding": _rounded(face.embedding_original, 7),
@@ -206,6 +272,13 @@ def to_json(face: HealedFace) -> dict:
             "affine": _rounded(best.affine, 6),
             "detector_score": _rounded(best.detector_score, 4),
             "quality": {name: _rounded(getattr(best.quality, name), 4) for name in _QUALITY},
+            "match": _match_json(identity.original if identity else None),
+        },
+        "track_mean": None
+        if face.embedding_track is None
+        else {
+            "embedding": _rounded(face.embedding_track, 7),
+            "match": _match_json(identity.track if identity else None),
         },
         "restored": None
         if face.restored is None
@@ -214,8 +287,12 @@ def to_json(face: HealedFace) -> dict:
             "digital_source_type": made.digital_source_type,
             "marked": face.marked,
             "evidence_share": _rounded(face.evidence.mean(), 4),
+            "hallucinated_share": None if face.hallucinated is None else _rounded(face.hallucinated.mean(), 4),
+            "expected_error": _error_json(face.expected_error),
             "drift": None if face.drift is None else _rounded(face.drift, 4),
+            "kept": None if identity is None or identity.kept is None else _rounded(identity.kept, 4),
             "embedding": None if face.embedding_restored is None else _rounded(face.embedding_restored, 7),
+            "match": _match_json(identity.restored if identity else None),
         },
         "abstained": face.abstained,
         "first_seen": iso_time(job.first_seen),
@@ -233,6 +310,17 @@ def to_json(face: HealedFace) -> dict:
             "settings": {k: redact(v) for k, v in sorted(made.settings.items())},
         },
     }
+
+
+def _match_json(match: Match | None) -> dict | None:
+    return None if match is None else {name: _rounded(getattr(match, name), 4) for name in _MATCH}
+
+
+def _error_json(error: ExpectedError | None) -> dict | None:
+    if error is None:
+        return None
+    parts = {"seen": error.seen, "hallucinated": error.hallucinated}
+    return {part: None if value is None else _rounded(value, 2) for part, value in parts.items()}
 
 
 def _floats(values: np.ndarray) -> list[float]:

@@ -2,7 +2,17 @@
 
 import numpy as np
 
-from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, Quality
+from streamheal.records import (
+    ExpectedError,
+    FaceCrop,
+    HealedFace,
+    HealJob,
+    Identity,
+    Match,
+    ModelUsed,
+    Provenance,
+    Quality,
+)
 
 
 def healed_face(
@@ -15,8 +25,10 @@ def healed_face(
     abstained: str | None = None,
     marked: bool = True,
     noise: bool = False,
+    calibrated: bool = False,
 ) -> HealedFace:
-    """`side` is the original's native size; with `noise` its pixels are random and hardly compress."""
+    """`side` is the original's native size; with `noise` its pixels are random and hardly compress; `calibrated`: with
+    all that calibration adds, and the mean embedding of a track."""
     y, x = np.mgrid[0:side, 0:side]
     original = np.stack([(x * 13 + y) % 256, (y * 11 + track) % 256, (x * y + revision) % 256], -1).astype(np.uint8)
     if noise:
@@ -45,6 +57,14 @@ def healed_face(
         )
         for sequence in (40, 31)
     )
+    matches = [Match(8.0 - k, -2.5, 0.5, 0.75 - k / 4) for k in range(3)]
+    kept = None if abstained else 0.625
+    added = {
+        "embedding_track": np.array([0, 0, 0.5, -0.5, 0.5, 0.5, 0, 0], np.float32),
+        "identity": Identity(*matches[:2], None if abstained else matches[2], kept),
+        "hallucinated": None if abstained else evidence < 0.5,
+        "expected_error": None if abstained else ExpectedError(20.5, 61.25),
+    }
     return HealedFace(
         job=HealJob(
             run=run,
@@ -75,4 +95,5 @@ def healed_face(
             settings={"tile": "16", "source": "rtsp://user:hunter2@camera/1"},
         ),
         marked=marked,
+        **(added if calibrated else {}),
     )

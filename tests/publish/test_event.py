@@ -17,6 +17,8 @@ GOLDEN = Path(__file__).parent / "golden"
 GOLDENS = {
     "healed_face_v1.bin": {},
     "healed_face_v1_abstained.bin": {"abstained": "evidence 0.11 below 0.20"},
+    "healed_face_v1_calibrated.bin": {"calibrated": True},
+    "healed_face_v1_calibrated_abstained.bin": {"calibrated": True, "abstained": "evidence 0.11 below 0.20"},
 }
 PNG_FIELDS = ("original_png", "visible_png", "evidence_png")
 
@@ -44,6 +46,10 @@ def test_an_event_of_version_1_can_be_read_for_ever(name, options):
     else:
         np.testing.assert_array_equal(got.restored, mark(sent.restored))
         np.testing.assert_array_equal(got.embedding_restored, sent.embedding_restored)
+    for name in ("embedding_track", "hallucinated"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sent, name))
+    assert got.identity == sent.identity
+    assert got.expected_error == sent.expected_error
     for name in ("run", "camera", "epoch", "track", "revision", "reason", "first_seen", "last_seen", "frames"):
         assert getattr(got.job, name) == getattr(sent.job, name), name
     best, sent_best = got.job.best, sent.job.best
@@ -62,7 +68,8 @@ def test_an_event_of_version_1_can_be_read_for_ever(name, options):
 def test_the_same_face_still_gives_the_same_bytes(name, options):
     """Byte for byte, but for how hard PNG's deflate tried, which belongs to the zlib on the machine: there, pixels."""
     golden, now = parsed((GOLDEN / name).read_bytes()), parsed(event.encode(healed_face(**options)))
-    for ours, theirs, fields in ((now, golden, PNG_FIELDS), (now.restored, golden.restored, ("png",))):
+    restored_fields = ("png", "hallucinated_png")
+    for ours, theirs, fields in ((now, golden, PNG_FIELDS), (now.restored, golden.restored, restored_fields)):
         for field in fields:
             if getattr(theirs, field):
                 np.testing.assert_array_equal(from_png(getattr(ours, field)), from_png(getattr(theirs, field)))
@@ -139,6 +146,32 @@ def test_the_json_form_has_the_original_first_and_the_restored_apart():
     assert said["restored"]["evidence_share"] == pytest.approx(0.5, abs=1e-3)
     assert said["restored"]["drift"] == 0.125
     assert said["provenance"]["models"][0] == {"role": "restorer", "name": "lr-trunk-16", "sha256": "ab" * 32}
+
+
+def test_the_original_is_the_one_to_match_with_and_the_restored_face_has_its_own_score():
+    said = event.to_json(healed_face(calibrated=True))
+    assert said["match_with"] == "original"
+    order = list(said)
+    assert order.index("match_with") < order.index("original") < order.index("track_mean") < order.index("restored")
+    assert said["original"]["match"] == {
+        "slope": 8.0, "intercept": -2.5, "threshold": 0.5, "true_accept_rate": 0.75,
+    }  # fmt: skip
+    assert said["track_mean"]["match"]["slope"] == 7.0
+    assert said["restored"]["made_by_network"] and said["restored"]["match"]["slope"] == 6.0
+    assert said["restored"]["kept"] == 0.625
+    assert said["restored"]["expected_error"] == {"seen": 20.5, "hallucinated": 61.25}
+    assert said["restored"]["hallucinated_share"] == 0.5
+
+
+def test_without_a_calibration_the_original_is_still_the_one_to_match_with():
+    said = event.to_json(healed_face())
+    assert said["match_with"] == "original"
+    assert said["original"]["match"] is None and said["restored"]["match"] is None and said["track_mean"] is None
+
+
+def test_an_event_from_before_calibration_has_none():
+    got = event.decode((GOLDEN / "healed_face_v1.bin").read_bytes())
+    assert (got.identity, got.expected_error, got.hallucinated, got.embedding_track) == (None,) * 4
 
 
 def test_the_json_form_of_an_abstention_has_no_restored_face():
