@@ -7,10 +7,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from streamheal.heal.networks.warping import compose, similarity, warp
 from streamheal.train.degradation import uniform
 from streamheal.train.occluders import DRAWERS, LOOSE, MEAN68, TRANSPARENT, RealThings, draw
 
 _FIT = (2, 4, 6, 8, 10, 12, 14, 28, 30, 36, 39, 42, 45)  # jaw, nose, eye corners: what an occluder hangs on
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """One occluder for each of B faces, where it belongs."""
+
+    colour: torch.Tensor  # (B, 3, S, S) in [0, 1]
+    alpha: torch.Tensor  # (B, 1, S, S), 1 = covers; 0 for "none"
+    hides: torch.Tensor  # (B, 1, 1, 1) bool, False for clear glasses
+    kinds: list[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,25 +56,36 @@ class Bank:
         shares: how often each kind is drawn; "none" leaves the picture as it is.
         Returns the occluded pictures, their visibility (B, 1, S, S) = 1 - alpha, and the kind of each.
         """
-        batch = len(pictures)
+        placed = self.place(pictures.shape[-1], landmarks, len(pictures), gen, shares=shares)
+        occluded = pictures * (1 - placed.alpha) + placed.colour * placed.alpha
+        return occluded, 1 - placed.alpha * placed.hides, placed.kinds
+
+    def place(
+        self,
+        side: int,
+        landmarks: torch.Tensor | None,
+        batch: int,
+        gen: torch.Generator,
+        *,
+        shares: dict[str, float],
+    ) -> "Placed":
+        """The occluders alone, as `occlude` would lay them over `batch` pictures of `side` px."""
         kinds = list(shares)
         weights = torch.tensor([float(shares[kind]) for kind in kinds], device=gen.device)
         drawn = torch.multinomial(weights, batch, replacement=True, generator=gen).tolist()
         names = [kinds[i] for i in drawn]
         rows = torch.stack([self._one_of(name, gen) for name in names])
-        layers = self.layers[rows.to(self.layers.device)].to(pictures.device).float() / 255
-        alpha_share = torch.tensor([name != "none" for name in names], device=pictures.device).view(-1, 1, 1, 1)
-        side, drawn = pictures.shape[-1], layers.shape[-1]
+        layers = self.layers[rows.to(self.layers.device)].to(gen.device).float() / 255
+        there = torch.tensor([name != "none" for name in names], device=gen.device).view(-1, 1, 1, 1)
+        drawn_at = layers.shape[-1]
         if landmarks is not None:
-            landmarks = (landmarks + 0.5) * (drawn / side) - 0.5
-        layers = warp(layers, self._placement(batch, landmarks, names, gen, pictures.device))
-        if side != drawn:  # things before a face are soft at their edges, never finer than drawn
+            landmarks = (landmarks + 0.5) * (drawn_at / side) - 0.5
+        layers = warp(layers, self._placement(batch, landmarks, names, gen, gen.device))
+        if side != drawn_at:  # things before a face are soft at their edges, never finer than drawn
             layers = F.interpolate(layers, (side, side), mode="bilinear", align_corners=False)
-        colour, alpha = layers[:, :3], layers[:, 3:] * alpha_share
         gain = uniform((batch, 1, 1, 1), 0.6, 1.25, gen) * uniform((batch, 3, 1, 1), 0.93, 1.07, gen)
-        occluded = pictures * (1 - alpha) + (colour * gain).clamp(0, 1) * alpha
-        hides = torch.tensor([name not in TRANSPARENT for name in names], device=pictures.device).view(-1, 1, 1, 1)
-        return occluded, 1 - alpha * hides, names
+        hides = torch.tensor([name not in TRANSPARENT for name in names], device=gen.device).view(-1, 1, 1, 1)
+        return Placed((layers[:, :3] * gain).clamp(0, 1), layers[:, 3:] * there, hides, names)
 
     def _one_of(self, kind: str, gen: torch.Generator) -> torch.Tensor:
         rows = self.of_kind["medical" if kind == "none" else kind]
@@ -71,7 +93,7 @@ class Bank:
 
     def _placement(self, batch, landmarks, names, gen, device) -> torch.Tensor:
         """`(B, 2, 3)` output px → layer px: the inverse of fit and jitter."""
-        jitter = _affine(
+        jitter = similarity(
             angle=_normal(batch, 0.05, gen), scale=1 + _normal(batch, 0.04, gen), shift=_normal((batch, 2), 1.8, gen)
         ).to(device)
         if landmarks is None:
@@ -84,29 +106,7 @@ class Bank:
         # a landmark network that failed must not fling the mask away: keep only plausible fits
         plain = (solved[:, :, :2] - torch.eye(2, device=device)).abs().amax((1, 2)) < 0.45
         use = (fits & plain & solved.isfinite().all(2).all(1)).view(-1, 1, 1)
-        return _compose(torch.where(use, solved, torch.eye(2, 3, device=device).expand(batch, 2, 3)), jitter)
-
-
-def warp(layers: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Sample `(B, C, s, s)` at `matrices` (B, 2, 3): output px → input px; the border repeats, so that a scarf reaches
-    the picture's edge."""
-    side = layers.shape[-1]
-    at = torch.arange(side, device=layers.device, dtype=torch.float32)
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ matrices.mT
-    grid = ((points + 0.5) * 2 / side - 1).view(len(layers), side, side, 2)
-    return F.grid_sample(layers, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _affine(*, angle: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, centre: float = 64.0) -> torch.Tensor:
-    cosine, sine = angle.cos() * scale, angle.sin() * scale
-    linear = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
-    middle = shift.new_full((2,), centre)
-    return torch.cat([linear, (middle + shift - (linear @ middle))[:, :, None]], 2)
-
-
-def _compose(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-    return torch.cat([outer[:, :, :2] @ inner[:, :, :2], outer[:, :, :2] @ inner[:, :, 2:] + outer[:, :, 2:]], 2)
+        return compose(torch.where(use, solved, torch.eye(2, 3, device=device).expand(batch, 2, 3)), jitter)
 
 
 def _normal(shape, sigma: float, gen: torch.Generator) -> torch.Tensor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from streamheal.train.bank import warp
+from streamheal.heal.networks.warping import warp
 from streamheal.train.degradation import uniform
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from streamheal.train.bank import Bank, warp
+from streamheal.heal.networks.warping import warp
+from streamheal.train.bank import Bank
 from streamheal.train.occluders import DRAWERS, MEAN68, RealThings, draw
 
 NOTHING = RealThings()

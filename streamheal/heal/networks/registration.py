@@ -1,0 +1,107 @@
+"""How a track's crops lie on the one that is restored: nothing learned, so that it holds for any system and any camera.
+
+Landmarks of a tiny face are off by a pixel or so. The crops themselves tell more: Gauss-Newton on a similarity (Lucas
+and Kanade 1981, Baker and Matthews 2004), over what both crops show, with gain and offset of the light set free.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from streamheal.heal.networks.layers import fill_hidden, settle
+from streamheal.heal.networks.warping import warp
+
+STEPS = 8
+MOST_SHIFT, MOST_LINEAR = 3.0, 0.2  # px at LR size, and change of the map's linear part, beyond which it has failed
+
+
+def register(
+    query: torch.Tensor, query_visible: torch.Tensor, others: torch.Tensor, others_visible: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """N pairs of crops `(N, 3, s, s)` and their visibility `(N, 1, s, s)` in [0, 1].
+
+    Returns the similarities `(N, 2, 3)`, px of the query → px of the other, and how well they fit `(N,)` in [0, 1]:
+    the correlation of both over what both show; 0 where it failed, and the map is the identity then.
+    """
+    count, side = len(query), query.shape[-1]
+    at = torch.arange(side, device=query.device, dtype=torch.float32) - (side - 1) / 2
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    x, y = x.flatten(), y.flatten()
+    wanted, seen = _soft(query, query_visible)
+    seen = seen.flatten(1)
+    stack = torch.cat([*_soft(others, others_visible), _inside(side, query.device).expand(count, 1, side, side)], 1)
+    p = query.new_zeros(count, 4)  # a, b, tx, ty: x' = x + a x - b y + tx, y' = y + b x + a y + ty
+    for _ in range(STEPS):
+        moved = warp(stack, _maps(p, side))
+        weight = (seen * (moved[:, 3:4] * moved[:, 4:5]).flatten(1))[:, None]  # (N, 1, P)
+        now = moved[:, :3]
+        gain, offset = _light(now.flatten(2), wanted.flatten(2), weight)
+        error = wanted.flatten(2) - (gain * now.flatten(2) + offset)  # (N, 3, P)
+        dx, dy = (gain * slope.flatten(2) for slope in _slopes(now))
+        # an outlier (a face that moved its lips, an occluder nobody saw) pulls no more than a tenth's error
+        weight = weight / (1 + (error / 0.1) ** 2)
+        columns = torch.stack([dx * x + dy * y, dy * x - dx * y, dx, dy], -1)  # (N, 3, P, 4)
+        weighted = columns * weight[..., None]
+        normal = torch.einsum("ncpi,ncpj->nij", weighted, columns)
+        right = torch.einsum("ncpi,ncp->ni", weighted, error)
+        # Damped, most of all turning and scaling: little is seen of a face that is mostly hidden.
+        scale = query.new_tensor([side**2 / 6, side**2 / 6, 1.0, 1.0])
+        normal = normal + torch.diag(0.02 * scale)
+        p = p + torch.linalg.solve(normal, right)
+        p = p.clamp(-2 * MOST_SHIFT, 2 * MOST_SHIFT)
+    fine = (p[:, 2:].norm(dim=1) <= MOST_SHIFT) & (p[:, :2].norm(dim=1) <= MOST_LINEAR) & p.isfinite().all(1)
+    maps = _maps(torch.where(fine[:, None], p, torch.zeros_like(p)), side)
+    moved = warp(stack, maps)
+    weight = (seen * (moved[:, 3:4] * moved[:, 4:5]).flatten(1))[:, None]
+    return maps, torch.where(fine, _correlation(moved[:, :3].flatten(2), wanted.flatten(2), weight), 0.0)
+
+
+def _maps(p: torch.Tensor, side: int) -> torch.Tensor:
+    """Parameters about the picture's middle → `(N, 2, 3)` in pixels."""
+    a, b, tx, ty = p.unbind(1)
+    middle = (side - 1) / 2
+    return torch.stack(
+        [
+            torch.stack([1 + a, -b, tx - middle * (a - b)], 1),
+            torch.stack([b, 1 + a, ty - middle * (a + b)], 1),
+        ],
+        1,
+    )
+
+
+def _soft(pictures: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blurred by a pixel, as what is finer differs between crops by their sampling alone; and how much of each blurred
+    pixel is face. What hides is filled before: its edges would be taken for the face's."""
+    kernel = pictures.new_tensor([1.0, 2.0, 1.0]) / 4
+    kernel = (kernel[:, None] * kernel).expand(4, 1, 3, 3)
+    sure = settle(visible)
+    both = F.pad(torch.cat([fill_hidden(pictures, sure), sure], 1), (1, 1, 1, 1), mode="replicate")
+    blurred = F.conv2d(both, kernel, groups=4)
+    return blurred[:, :3], blurred[:, 3:] ** 2 * sure
+
+
+def _slopes(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    wide = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+    return (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2]) / 2, (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1]) / 2
+
+
+def _inside(side: int, device: torch.device) -> torch.Tensor:
+    """1 but for the outermost pixels, beyond which the border repeats."""
+    return F.pad(torch.ones(1, 1, side - 2, side - 2, device=device), (1, 1, 1, 1))
+
+
+def _light(now: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain in [0.5, 2] and offset per channel, `(N, 3, 1)` each, that bring `now` nearest to `wanted`."""
+    total = weight.sum(-1, keepdim=True) + 1e-3
+    mean, aim = (now * weight).sum(-1, keepdim=True) / total, (wanted * weight).sum(-1, keepdim=True) / total
+    spread = (((now - mean) ** 2) * weight).sum(-1, keepdim=True) / total
+    both = ((now - mean) * (wanted - aim) * weight).sum(-1, keepdim=True) / total
+    gain = ((both + 1e-3) / (spread + 1e-3)).clamp(0.5, 2)
+    return gain, aim - gain * mean
+
+
+def _correlation(one: torch.Tensor, other: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    total = weight.sum(-1, keepdim=True) + 1e-3
+    one = one - (one * weight).sum(-1, keepdim=True) / total
+    other = other - (other * weight).sum(-1, keepdim=True) / total
+    dot = (one * other * weight).sum((1, 2))
+    return (dot / ((one**2 * weight).sum((1, 2)) * (other**2 * weight).sum((1, 2)) + 1e-9).sqrt()).clamp(0, 1)

@@ -1,0 +1,49 @@
+"""Similarities and affine maps of pictures, batched.
+
+A map `(…, 2, 3)` takes points (x, y) of one picture, in pixels with pixel centres at whole numbers, to points of
+another.
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def warp(
+    pictures: torch.Tensor, maps: torch.Tensor, size: int | None = None, *, mode: str = "bilinear"
+) -> torch.Tensor:
+    """Sample `(B, C, s, s)` at `maps` (B, 2, 3): px of the result → px of the picture. `(B, C, size, size)`, s by
+    default; the border repeats, so that a scarf reaches the picture's edge."""
+    side = pictures.shape[-1]
+    size = size or side
+    at = torch.arange(size, device=pictures.device, dtype=torch.float32)
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ maps.mT
+    grid = ((points + 0.5) * 2 / side - 1).view(len(pictures), size, size, 2)
+    return F.grid_sample(pictures, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def similarity(*, angle: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, side: int = 128) -> torch.Tensor:
+    """`(B, 2, 3)`: turned by `angle` (B,) radians and scaled by `scale` (B,) round the middle of a picture of `side`
+    px, then shifted by `shift` (B, 2) px."""
+    cosine, sine = angle.cos() * scale, angle.sin() * scale
+    linear = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    middle = shift.new_full((2,), side / 2)
+    return torch.cat([linear, (middle + shift - (linear @ middle))[:, :, None]], 2)
+
+
+def compose(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+    """First `inner`, then `outer`."""
+    return torch.cat([outer[..., :2] @ inner[..., :2], outer[..., :2] @ inner[..., 2:] + outer[..., 2:]], -1)
+
+
+def invert(maps: torch.Tensor) -> torch.Tensor:
+    """The way back."""
+    linear = torch.linalg.inv(maps[..., :2])
+    return torch.cat([linear, -linear @ maps[..., 2:]], -1)
+
+
+def rescale(maps: torch.Tensor, ratio: float) -> torch.Tensor:
+    """The same maps between pictures whose sides are `ratio` times as long."""
+    half = maps.new_full((2, 1), 0.5)  # a pixel's middle: what scales is p + 0.5
+    linear, shift = maps[..., :2], maps[..., 2:]
+    return torch.cat([linear, (shift + half - linear @ half) * ratio - half + linear @ half], -1)
