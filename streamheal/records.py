@@ -115,8 +115,28 @@ class ModelUsed:
     sha256: str
 
 
-PARTLY_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+CAPTURED = f"{_SOURCE_TYPE}digitalCapture"
+"""IPTC NewsCode of a picture as a camera took it."""
+MADE = f"{_SOURCE_TYPE}trainedAlgorithmicMedia"
+"""IPTC NewsCode of a picture that a network made."""
+PARTLY_MADE = f"{_SOURCE_TYPE}compositeWithTrainedAlgorithmicMedia"
 """IPTC NewsCode of a picture that a network made a part of."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFrame:
+    """A frame whose crop had a part in a result."""
+
+    sequence: int
+    captured_at: float  # UTC seconds
+    clock: Clock
+    clock_uncertainty: float  # seconds, one-sided
+
+    @classmethod
+    def of(cls, crop: FaceCrop) -> "SourceFrame":
+        """The frame that `crop` was cut from."""
+        return cls(crop.sequence, crop.captured_at, crop.clock, crop.clock_uncertainty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +150,8 @@ class Provenance:
     restorer_reason: str  # why this restorer, in words
     digital_source_type: str = PARTLY_MADE
     settings: dict[str, str] = field(default_factory=dict)
+    sources: tuple[SourceFrame, ...] = ()  # `source_frames`, each with its time
+    credentials: str = ""  # of the restored picture: "signed", or why not; empty where nobody asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +204,7 @@ class HealedFace:
     hallucinated: np.ndarray | None = None  # (128, 128) bool: too little visible input backs these pixels of `restored`
     expected_error: ExpectedError | None = None
     identity: Identity | None = None
+    signed: bytes | None = None  # `restored` as PNG with its marks, signed (C2PA); None where nothing signs
 
     @property
     def id(self) -> str:
