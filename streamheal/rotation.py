@@ -15,7 +15,15 @@ from pathlib import Path
 from streamheal.errors import ConfigError, SinkError, VaultError
 from streamheal.kept import Kept
 from streamheal.publish.event_file import change_events, events_in
-from streamheal.publish.folder import SEALED, about, picture_path, read_embedding, seal_embedding
+from streamheal.publish.folder import (
+    EMBEDDINGS,
+    SEALED,
+    about,
+    embedding_in,
+    picture_path,
+    read_embedding,
+    seal_embedding,
+)
 from streamheal.publish.outbox import Outbox
 from streamheal.publish.report import NAME as REPORT
 from streamheal.vault import HEAD_BYTES, Vault, sealed_under
@@ -81,9 +89,8 @@ def seals(kept: Kept) -> Counter[str | None]:
     count: Counter[str | None] = Counter()
     if kept.has_events:
         for event in events_in(kept.folder):
-            for of in ("original", "restored"):
-                said = (event[of] or {}).get("embedding")
-                if said is not None:
+            for of in EMBEDDINGS:
+                if (said := embedding_in(event, of)) is not None:
                     count[sealed_under(base64.b64decode(said)) if isinstance(said, str) else None] += 1
         for path in kept.folder.glob("faces/*/*"):
             with path.open("rb") as file:
@@ -98,7 +105,7 @@ def _reseal(folder: Path, event: dict, vault: Vault, done: Resealed) -> dict:
     """The event with its embeddings sealed anew; its pictures are, when this returns. The same object if all was."""
     new = {**event, "pictures": {k: _reseal_picture(folder, event, k, vault, done) for k in event["pictures"]}}
     try:
-        for of in ("original", "restored"):
+        for of in EMBEDDINGS:
             values = read_embedding(event, of, vault)
             if values is not None and not _under(event[of]["embedding"], vault):
                 new[of] = {**event[of], "embedding": seal_embedding(values, event["id"], of, vault)}

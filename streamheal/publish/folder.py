@@ -1,7 +1,8 @@
 """The folder sink: pictures that a person can open, and one line of JSON per event.
 
     DIR/events.jsonl
-    DIR/faces/RUN/CAMERA-eEPOCH-tTRACK-rREVISION-original.png, -occlusion.png, -evidence.png, -restored.png
+    DIR/faces/RUN/CAMERA-eEPOCH-tTRACK-rREVISION-original.png, -occlusion.png, -evidence.png, -restored.png,
+        -hallucinated.png
 
 An event's line is written after its pictures, so a line always has its pictures beside it. Lines are the memory of
 what was published: the same id again adds nothing, also after a crash.
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamheal.errors import SinkError
+from streamheal.errors import SinkError, not_written
 from streamheal.publish import event
 from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.event_file import EventFile, events_in
@@ -27,7 +28,9 @@ from streamheal.publish.pictures import grey, png, restored_png
 from streamheal.records import HealedFace
 from streamheal.vault import Vault
 
-KINDS = ("original", "occlusion", "evidence", "restored")
+KINDS = ("original", "occlusion", "evidence", "restored", "hallucinated")
+EMBEDDINGS = ("original", "track_mean", "restored")
+"""Where in a line an embedding stands."""
 SEALED = ".sealed"
 
 
@@ -58,7 +61,8 @@ class FolderSink:
             there = self._events.recover()
             self._published = set(there) if remember else set()
         except OSError as error:
-            raise SinkError(f"output.path {path} can't be written: {error.strerror}; choose another folder") from error
+            text = f"output.path {path} can't be written: {error.strerror}; choose another folder"
+            raise not_written(text, error) from error
 
     def add(self, face: HealedFace) -> None:
         if face.id in self._published:
@@ -68,6 +72,7 @@ class FolderSink:
             "occlusion": png(grey(face.visible)),
             "evidence": png(grey(face.evidence)),
             "restored": restored_png(face),
+            "hallucinated": None if face.hallucinated is None else png(grey(face.hallucinated)),
         }
         ending = SEALED if self._vault.key_id else ""
         names = {kind: picture_name(face, kind) + ending for kind, data in pictures.items() if data is not None}
@@ -129,12 +134,18 @@ def read_picture(folder: Path, event: dict, kind: str, vault: Vault) -> bytes:
 
 
 def read_embedding(event: dict, of: str, vault: Vault) -> np.ndarray | None:
-    """The embedding of an event's `original` or `restored` face, `(D,)` float32, L2-normalised; None where there is
-    none. Raises VaultError if it doesn't open."""
-    said = (event[of] or {}).get("embedding")
+    """One of the EMBEDDINGS of an event, `(D,)` float32, L2-normalised; None where it has none.
+
+    Raises VaultError if it doesn't open."""
+    said = embedding_in(event, of)
     if isinstance(said, str):
         return np.frombuffer(vault.open(base64.b64decode(said), about(event["id"], f"{of} embedding")), "<f4")
     return None if said is None else np.array(said, np.float32)
+
+
+def embedding_in(event: dict, of: str) -> list[float] | str | None:
+    """As it stands in the line: sealed (str), plain, or None where there is none, as in lines of older versions."""
+    return (event.get(of) or {}).get("embedding")
 
 
 def seal_embedding(values: np.ndarray, id: str, of: str, vault: Vault) -> str:
@@ -149,6 +160,7 @@ def about(id: str, what: str) -> str:
 
 def _seal_embeddings(line: dict, face: HealedFace, vault: Vault) -> None:
     line["sealed"] = vault.key_id
-    line["original"]["embedding"] = seal_embedding(face.embedding_original, face.id, "original", vault)
-    if face.embedding_restored is not None:
-        line["restored"]["embedding"] = seal_embedding(face.embedding_restored, face.id, "restored", vault)
+    of_face = (face.embedding_original, face.embedding_track, face.embedding_restored)
+    for of, values in zip(EMBEDDINGS, of_face, strict=True):
+        if embedding_in(line, of) is not None:
+            line[of]["embedding"] = seal_embedding(values, face.id, of, vault)
