@@ -2,6 +2,7 @@
 
 faces = streamheal.restore(lr)                      # uint8 (N, s, s, 3) → (N, 128, 128, 3)
 made = streamheal.edit(face, move={"mouth": (0, 3)})  # a face with other landmarks than it has
+said = streamheal.read_provenance(png)                # how a picture of a healed face came to be
 summary = streamheal.Pipeline.from_file("pipelines/demo.yaml").run()
 """
 
@@ -13,7 +14,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
-__all__ = ["Pipeline", "__version__", "edit", "restore"]
+__all__ = ["Pipeline", "__version__", "edit", "read_provenance", "restore"]
 
 
 def __getattr__(name: str):
@@ -26,6 +27,10 @@ def __getattr__(name: str):
         from streamheal.heal.editing import edit
 
         return edit
+    if name == "read_provenance":
+        from streamheal.publish.provenance_xmp import read_provenance
+
+        return read_provenance
     if name == "Pipeline":
         from streamheal.pipeline import Pipeline
 

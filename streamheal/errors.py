@@ -1,5 +1,6 @@
 """What goes wrong in a way that a user can mend, and the one place where secrets are taken out of text."""
 
+import errno
 import re
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,8 +28,21 @@ class SinkError(StreamhealError):
     """Where healed faces should go can't be reached or written."""
 
 
+class NoRoom(SinkError):
+    """The disk takes no more."""
+
+
 class VaultError(StreamhealError):
     """Sealed bytes can't be opened: the key is missing, or they were changed or moved."""
+
+
+class ProvenanceError(StreamhealError):
+    """A picture doesn't say, or not readably, how it came to be; or its signature can't be made or checked."""
+
+
+def not_written(text: str, error: OSError) -> SinkError:
+    """NoRoom if `error` was for want of room, else SinkError."""
+    return (NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else SinkError)(text)
 
 
 def redact(text: object) -> str:

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import streamheal
 from streamheal.errors import SinkError
-from streamheal.publish.pictures import mark, png, source_xmp
+from streamheal.publish.pictures import mark, png
+from streamheal.publish.provenance import provenance_of_edit
+from streamheal.publish.provenance_xmp import to_xmp
 from streamheal.records import PARTLY_MADE, ModelUsed
 
 
@@ -37,9 +40,10 @@ def write(
         "model": {"name": model.name, "sha256": model.sha256},
         "digital_source_type": PARTLY_MADE,
     }
+    said = provenance_of_edit(f"streamheal {streamheal.__version__}", model)
     beside = path.with_suffix(".json")
     try:
-        path.write_bytes(png(sheet, xmp=source_xmp(PARTLY_MADE)))
+        path.write_bytes(png(sheet, xmp=to_xmp(said)))
         beside.write_text(json.dumps(told) + "\n")
     except OSError as error:
         raise SinkError(f"{path} can't be written: {error.strerror}; choose another place with --out") from error

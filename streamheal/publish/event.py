@@ -10,7 +10,8 @@ from streamheal.errors import redact
 from streamheal.publish import cloud_event
 from streamheal.publish import healed_face_v1_pb2 as schema
 from streamheal.publish.cloud_event import iso_time
-from streamheal.publish.pictures import from_png, grey, png, restored_png, ungrey
+from streamheal.publish.face_pictures import pictures_of
+from streamheal.publish.pictures import from_png, ungrey
 from streamheal.records import (
     ExpectedError,
     FaceCrop,
@@ -21,6 +22,7 @@ from streamheal.records import (
     ModelUsed,
     Provenance,
     Quality,
+    SourceFrame,
 )
 
 TYPE = "streamheal.face.healed.v1"
@@ -61,11 +63,12 @@ def attributes(face: HealedFace) -> list[tuple[str, bytes]]:
 def encode(face: HealedFace) -> bytes:
     """The payload. Of the gallery only the best crop travels; the others are named by their frame numbers."""
     job, best, made = face.job, face.job.best, face.provenance
+    pictures = pictures_of(face)
     message = schema.HealedFace(
-        original_png=png(face.original),
+        original_png=pictures["original"],
         embedding_original=_floats(face.embedding_original),
-        visible_png=png(grey(face.visible)),
-        evidence_png=png(grey(face.evidence)),
+        visible_png=pictures["occlusion"],
+        evidence_png=pictures["evidence"],
         abstained=face.abstained or "",
         id=face.id,
         run=job.run,
@@ -96,6 +99,16 @@ def encode(face: HealedFace) -> bytes:
             restorer_reason=made.restorer_reason,
             digital_source_type=made.digital_source_type,
             settings=[schema.Setting(key=k, value=redact(v)) for k, v in sorted(made.settings.items())],
+            sources=[
+                schema.SourceFrame(
+                    sequence=s.sequence,
+                    captured_at_ns=nanoseconds(s.captured_at),
+                    clock=_CLOCKS[s.clock],
+                    clock_uncertainty_ns=nanoseconds(s.clock_uncertainty),
+                )
+                for s in made.sources
+            ],
+            credentials=made.credentials,
         ),
     )
     if face.embedding_track is not None:
@@ -103,7 +116,7 @@ def encode(face: HealedFace) -> bytes:
     if face.identity is not None:
         _put_identity(message, face.identity)
     if face.restored is not None:
-        message.restored.png = restored_png(face)
+        message.restored.png = pictures["restored"]
         message.restored.marked = face.marked
         message.restored.digital_source_type = made.digital_source_type
         if face.embedding_restored is not None:
@@ -111,7 +124,7 @@ def encode(face: HealedFace) -> bytes:
         if face.drift is not None:
             message.restored.drift = face.drift
         if face.hallucinated is not None:
-            message.restored.hallucinated_png = png(grey(face.hallucinated))
+            message.restored.hallucinated_png = pictures["hallucinated"]
         if face.expected_error is not None:
             for part in ("seen", "hallucinated"):
                 if (error := getattr(face.expected_error, part)) is not None:
@@ -187,6 +200,7 @@ def decode(payload: bytes) -> HealedFace:
         embedding_original=np.array(message.embedding_original, np.float32),
         visible=visible,
         restored=_colour(restored.png) if has_restored else None,
+        signed=restored.png if made.credentials == "signed" else None,
         evidence=_map(message.evidence_png),
         embedding_restored=np.array(restored.embedding, np.float32) if restored.embedding else None,
         drift=restored.drift if restored.HasField("drift") else None,
@@ -199,6 +213,16 @@ def decode(payload: bytes) -> HealedFace:
             restorer_reason=made.restorer_reason,
             digital_source_type=made.digital_source_type,
             settings={s.key: s.value for s in made.settings},
+            sources=tuple(
+                SourceFrame(
+                    s.sequence,
+                    s.captured_at_ns / 1e9,
+                    _CLOCK_NAMES.get(s.clock, "arrival"),
+                    s.clock_uncertainty_ns / 1e9,
+                )
+                for s in made.sources
+            ),
+            credentials=made.credentials,
         ),
         marked=restored.marked if has_restored else True,
         embedding_track=np.array(message.embedding_track, np.float32) if message.embedding_track else None,
@@ -308,6 +332,17 @@ def to_json(face: HealedFace) -> dict:
             "restorer_reason": made.restorer_reason,
             "digital_source_type": made.digital_source_type,
             "settings": {k: redact(v) for k, v in sorted(made.settings.items())},
+            "sources": [
+                {
+                    "frame": s.sequence,
+                    "captured_at": iso_time(s.captured_at),
+                    "captured_at_ns": nanoseconds(s.captured_at),
+                    "clock": s.clock,
+                    "clock_uncertainty_ns": nanoseconds(s.clock_uncertainty),
+                }
+                for s in made.sources
+            ],
+            "credentials": made.credentials,
         },
     }
 

@@ -24,7 +24,7 @@ from streamheal.errors import SinkError, not_written
 from streamheal.publish import event
 from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.event_file import EventFile, events_in
-from streamheal.publish.pictures import grey, png, restored_png
+from streamheal.publish.face_pictures import pictures_of
 from streamheal.records import HealedFace
 from streamheal.vault import Vault
 
@@ -67,15 +67,9 @@ class FolderSink:
     def add(self, face: HealedFace) -> None:
         if face.id in self._published:
             return
-        pictures = {
-            "original": png(face.original),
-            "occlusion": png(grey(face.visible)),
-            "evidence": png(grey(face.evidence)),
-            "restored": restored_png(face),
-            "hallucinated": None if face.hallucinated is None else png(grey(face.hallucinated)),
-        }
+        pictures = pictures_of(face)
         ending = SEALED if self._vault.key_id else ""
-        names = {kind: picture_name(face, kind) + ending for kind, data in pictures.items() if data is not None}
+        names = {kind: picture_name(face, kind) + ending for kind in pictures}
         line = {**event.to_json(face), "pictures": names, "healed_at": iso_time(self._clock())}
         if self._vault.key_id:
             _seal_embeddings(line, face, self._vault)

@@ -1,17 +1,13 @@
-"""Pictures as they leave: lossless PNG, maps as 8-bit grey, and the two marks that a restored face bears.
-
-A restored face is marked twice: for people by a small label in the picture (unless turned off), for machines by the
-IPTC digital source type in the PNG's XMP, which stays even where the label is off.
-"""
+"""Pictures as they leave: lossless PNG with XMP, maps as 8-bit grey, and the mark that a restored face bears."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal
 
 import numpy as np
 from PIL import Image, PngImagePlugin
-
-from streamheal.records import HealedFace
 
 MAX_SIDE = 4096  # pixels; no crop is larger (faces/alignment.py)
 
@@ -25,11 +21,7 @@ _LETTERS = {
     "I": ("#####", "..#..", "..#..", "..#..", "..#..", "..#..", "#####"),
     "D": ("####.", "#...#", "#...#", "#...#", "#...#", "#...#", "####."),
 }
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    'Iptc4xmpExt:DigitalSourceType="{}"/></rdf:RDF></x:xmpmeta>'
-)
+_XMP_CHUNK = "XML:com.adobe.xmp"  # XMP specification, part 3, 1.1.5
 
 
 @cache
@@ -43,7 +35,7 @@ def png(image: np.ndarray, *, xmp: str | None = None) -> bytes:
     """Lossless PNG of a uint8 picture, `(H, W, 3)` RGB or `(H, W)` grey, with `xmp` as its metadata if given."""
     info = PngImagePlugin.PngInfo()
     if xmp:
-        info.add_itxt("XML:com.adobe.xmp", xmp)
+        info.add_itxt(_XMP_CHUNK, xmp)
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(out, "PNG", pnginfo=info)
     return out.getvalue()
@@ -52,14 +44,27 @@ def png(image: np.ndarray, *, xmp: str | None = None) -> bytes:
 def from_png(data: bytes) -> np.ndarray:
     """The uint8 picture in `data`: `(H, W, 3)` RGB or `(H, W)` grey. Raises ValueError if it is not a whole PNG of one
     of these two kinds, or has a side beyond `MAX_SIDE`: then before memory is taken for its pixels."""
+    with _opened(data) as image:
+        if image.mode not in ("RGB", "L"):
+            raise ValueError(f"a PNG of the kind {image.mode}; 8-bit RGB or grey is taken")
+        return np.array(image)
+
+
+def xmp_in(data: bytes) -> str | None:
+    """The XMP in the PNG `data`, None if it has none. Raises ValueError as `from_png`."""
+    with _opened(data) as image:
+        packet = image.text.get(_XMP_CHUNK)  # reads on behind the pixels, where other programs put it
+    return None if packet is None else str(packet)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[PngImagePlugin.PngImageFile]:
     try:
         # Not Image.open: it would take other formats, too.
         with PngImagePlugin.PngImageFile(io.BytesIO(data)) as image:
             if max(image.size) > MAX_SIDE:
                 raise ValueError(f"a PNG of {image.size[0]} x {image.size[1]} is no face; at most {MAX_SIDE} a side")
-            if image.mode not in ("RGB", "L"):
-                raise ValueError(f"a PNG of the kind {image.mode}; 8-bit RGB or grey is taken")
-            return np.array(image)
+            yield image
     except (OSError, SyntaxError) as error:
         raise ValueError(f"not a PNG picture: {error}") from error
 
@@ -82,16 +87,3 @@ def mark(image: np.ndarray, word: Literal["RESTORED", "EDITED"] = "RESTORED") ->
     ink = label[-corner.shape[0] :, : corner.shape[1]]
     corner[:] = np.where(ink[..., None], 255, corner // 4)
     return marked
-
-
-def restored_png(face: HealedFace) -> bytes | None:
-    """The restored face as it may be shown: with its marks. None where the restorer abstained."""
-    if face.restored is None:
-        return None
-    shown = mark(face.restored) if face.marked else face.restored
-    return png(shown, xmp=source_xmp(face.provenance.digital_source_type))
-
-
-def source_xmp(digital_source_type: str) -> str:
-    """XMP that says how a picture came to be, for machines."""
-    return _XMP.format(digital_source_type)
