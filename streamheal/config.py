@@ -6,6 +6,7 @@
 """
 
 import base64
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -267,6 +268,33 @@ class Cluster(Section):
     )
 
 
+def _not_empty(text: SecretStr) -> SecretStr:
+    if not text.get_secret_value().strip():
+        raise ValueError("is empty; give the path of a PEM file, or the PEM itself from the environment: ${NAME}")
+    return text
+
+
+class C2pa(Section):
+    """Signs restored pictures with a C2PA manifest (docs/provenance.md). Needs `pip install streamheal[c2pa]`."""
+
+    certificate: Path = Field(description="PEM file: the signing certificate first, then those that issued it.")
+    key: Annotated[SecretStr, AfterValidator(_not_empty)] = Field(
+        description="Its private key: the path of a PEM file, or the PEM itself, from the environment: ${NAME}."
+    )
+    algorithm: Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"] = Field(
+        "es256", description="es256: a key on the curve P-256; es384: P-384; es512: P-521; ps…: RSA; ed25519."
+    )
+    timestamp_url: SecretStr | None = Field(
+        None, description="Time-stamping authority (RFC 3161), asked once a picture; null: the time is our word."
+    )
+
+
+class Provenance(Section):
+    """How restored pictures say that they are."""
+
+    c2pa: C2pa | None = Field(None, description="Signing; null signs nothing.")
+
+
 class Limits(Section):
     """When a live run takes no more cameras. Those that it has keep running."""
 
@@ -288,11 +316,12 @@ class PipelineConfig(Section):
     embedder: Embedder = Embedder()
     output: Output | None = Field(default_factory=Output, description="The folder sink; null turns it off.")
     kafka: Kafka | None = Field(None, description="The Kafka sink.")
+    provenance: Provenance = Field(Provenance(), description="How restored pictures say that they are.")
     limits: Limits = Field(Limits(), description="When no more cameras are taken.")
     cluster: Cluster = Field(Cluster(), description="For streamheal ingest and streamheal heal.")
     encryption: Encryption | None = Field(None, description="Keys that seal faces at rest; null keeps them plain.")
     retention: Retention | None = Field(
-        None, description="How long faces are kept after they were last seen: 30m, 72h, 14d; null keeps them for good."
+        None, description="How long faces are kept after they were healed: 30m, 72h, 14d; null keeps them for good."
     )
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(None, description="CPU threads; default: all cores.")
 
@@ -303,6 +332,18 @@ class PipelineConfig(Section):
         if self.output is None and self.kafka is not None and self.kafka.outbox is None:
             raise ValueError("without output, kafka needs outbox: the file where events wait")
         return self
+
+    def shaping(self) -> dict[str, str]:
+        """What shapes a healed face, for its provenance: `restorer.max_yaw` → `60.0`. Weight files are left out: a
+        model's hash says more than where it lay."""
+        sections = ("detector", "tracker", "gallery", "occlusion", "restorer", "embedder")
+        said = self.model_dump(mode="json", include={*sections})
+        return {
+            f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
+            for section in sections
+            for key, value in said[section].items()
+            if key not in ("weights", "sha256")
+        }
 
     @property
     def outbox(self) -> Path | None:

@@ -27,6 +27,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def runtime(device: str) -> str:
+    """What computes, for provenance: `torch 2.6.0 on cpu`. Another one may round otherwise."""
+    return f"torch {torch.__version__} on {choose_device(device)}"
+
+
 def to_batch(pictures: Sequence[np.ndarray], device: torch.device) -> torch.Tensor:
     """uint8 `(s, s, 3)` pictures of one size → float `(B, 3, s, s)` in [0, 1]."""
     stacked = torch.from_numpy(np.stack(pictures)).to(device)

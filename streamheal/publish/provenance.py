@@ -56,7 +56,7 @@ def provenance_of(face: HealedFace, kind: Kind) -> PictureProvenance:
         models=tuple(m for m in made.models if (m.role in cut_by if cut_by else m.role != "embedder")),
         restorer="" if cut_by else made.restorer,
         restorer_reason="" if cut_by else made.restorer_reason,
-        settings={} if cut_by else {key: redact(value) for key, value in sorted(made.settings.items())},
+        settings={key: redact(made.settings[key]) for key in sorted(made.settings) if kind == "restored"},
         marked=kind == "restored" and face.marked,
     )
 
