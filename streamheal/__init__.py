@@ -1,6 +1,7 @@
 """streamheal: video surveillance that heals faces.
 
 faces = streamheal.restore(lr)                      # uint8 (N, s, s, 3) → (N, 128, 128, 3)
+sure = streamheal.same_person(cosine, face.identity.original)  # P(same person); docs/honesty.md
 made = streamheal.edit(face, move={"mouth": (0, 3)})  # a face with other landmarks than it has
 said = streamheal.read_provenance(png)                # how a picture of a healed face came to be
 summary = streamheal.Pipeline.from_file("pipelines/demo.yaml").run()
@@ -31,6 +32,10 @@ def __getattr__(name: str):
         from streamheal.publish.provenance_xmp import read_provenance
 
         return read_provenance
+    if name == "same_person":
+        from streamheal.calibration import same_person
+
+        return same_person
     if name == "Pipeline":
         from streamheal.pipeline import Pipeline
 

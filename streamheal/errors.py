@@ -24,6 +24,10 @@ class WeightsError(StreamhealError):
     """A weight file is missing, empty, not safetensors, or not the one whose hash is pinned."""
 
 
+class CalibrationError(StreamhealError):
+    """A calibration is missing, damaged, or belongs to other weights."""
+
+
 class SinkError(StreamhealError):
     """Where healed faces should go can't be reached or written."""
 

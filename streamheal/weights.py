@@ -3,8 +3,10 @@
 `models/manifest.json` pins every file that ships:
 
     {"lr-trunk-16": {"file": "lr-trunk-16.safetensors", "kind": "restorer", "system": "lr-trunk",
-                     "sha256": "…", "licence": "research only"}}
+                     "sha256": "…", "licence": "research only",
+                     "calibration": {"file": "lr-trunk-16.calibration.json", "sha256": "…"}}}
 
+`calibration` is there once `streamheal calibrate` has fitted one to these weights; new weights are pinned without.
 The configuration a network was built with travels in the safetensors header, under the key `config` (JSON).
 """
 
@@ -21,6 +23,14 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True)
+class Pinned:
+    """A file beside the weights, its path made absolute."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class WeightFile:
     """One entry of the manifest, its path made absolute."""
 
@@ -30,6 +40,7 @@ class WeightFile:
     system: str  # which network of heal/networks, or which detector
     sha256: str
     licence: str
+    calibration: Pinned | None = None
 
 
 def folder() -> Path:
@@ -50,12 +61,17 @@ def manifest(models: Path | None = None) -> dict[str, WeightFile]:
         )
     try:
         entries = json.loads(path.read_text())
-        return {
-            name: WeightFile(name, models / e["file"], e["kind"], e["system"], e["sha256"], e["licence"])
-            for name, e in entries.items()
-        }
+        return {name: _entry(name, models, said) for name, said in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is not a manifest of weights: {error!r}") from error
+
+
+def _entry(name: str, models: Path, said: dict) -> WeightFile:
+    beside = said.get("calibration")
+    return WeightFile(
+        name, models / said["file"], said["kind"], said["system"], said["sha256"], said["licence"],
+        Pinned(models / beside["file"], beside["sha256"]) if beside else None,
+    )  # fmt: skip
 
 
 def find(name: str) -> WeightFile:
@@ -124,7 +140,23 @@ def save(path: Path, tensors: dict, config: dict) -> str:
 
 def pin(name: str, path: Path, *, kind: str, system: str, licence: str) -> None:
     """Enter `path` under `name` in the manifest beside it."""
+    said = {"file": path.name, "kind": kind, "system": system, "sha256": check(path, None), "licence": licence}
+    _enter(path.parent, name, said)
+
+
+def pin_calibration(name: str, path: Path) -> None:
+    """Enter the calibration at `path` beside the weights `name` in the manifest of its folder.
+
+    Raises WeightsError where it has no such weights.
+    """
     target = path.parent / "manifest.json"
+    known = json.loads(target.read_text()) if target.is_file() else {}
+    if name not in known:
+        raise WeightsError(f"no weights named {name!r} in {target}; there are: {', '.join(sorted(known)) or 'none'}")
+    _enter(path.parent, name, known[name] | {"calibration": {"file": path.name, "sha256": check(path, None)}})
+
+
+def _enter(models: Path, name: str, said: dict) -> None:
+    target = models / "manifest.json"
     entries = json.loads(target.read_text()) if target.is_file() else {}
-    entries[name] = {"file": path.name, "kind": kind, "system": system, "sha256": check(path, None), "licence": licence}
-    target.write_text(json.dumps(dict(sorted(entries.items())), indent=2) + "\n")
+    target.write_text(json.dumps(dict(sorted((entries | {name: said}).items())), indent=2) + "\n")
