@@ -108,6 +108,10 @@ def validate(
         found = changes.compare(pipeline_file.load(changes.file_at(diff)), config)
         typer.echo("\n".join(map(str, found)) or "nothing would change")
         raise typer.Exit(3 if found else 0)
+    if config.provenance.c2pa is not None:
+        from streamheal.publish.signing import signing
+
+        signing(config.provenance.c2pa)  # says what is wrong with certificate and key
     source = config.source
     what = f"{len(source.cameras)} cameras" if source.cameras else source.path or "the rendered demo clip"
     sinks = [str(config.output.path)] if config.output else []
@@ -163,18 +167,21 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where the figures go; default: runs/evaluate-NAME.")] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd or cctv; default: all that fit it."),
+        typer.Option(help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd or cctv (default: all that fit it), or track."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Judge this file (.safetensors), which doesn't ship yet.")
     ] = None,
     pictures: Annotated[int | None, typer.Option(min=2, help="Of each protocol, at most; default: 300.")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="With --protocol track: a model, or file, to beat by whole tracks.")
+    ] = None,
 ) -> None:
     """Judge a model on people that no training has seen; prints and writes the figures that its card shows."""
     from streamheal.train.command import evaluate as judge
 
     target = out or Path("runs") / f"evaluate-{name}"
-    typer.echo(judge(name, data, target, protocol=protocol, path=weights, pictures=pictures))
+    typer.echo(judge(name, data, target, protocol=protocol, path=weights, pictures=pictures, against=against))
     typer.echo(f"written to {target}")
 
 

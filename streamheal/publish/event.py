@@ -12,6 +12,7 @@ from streamheal.publish import healed_face_v1_pb2 as schema
 from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.face_pictures import pictures_of
 from streamheal.publish.pictures import from_png, ungrey
+from streamheal.publish.signing import SIGNED
 from streamheal.records import (
     ExpectedError,
     FaceCrop,
@@ -200,7 +201,7 @@ def decode(payload: bytes) -> HealedFace:
         embedding_original=np.array(message.embedding_original, np.float32),
         visible=visible,
         restored=_colour(restored.png) if has_restored else None,
-        signed=restored.png if made.credentials == "signed" else None,
+        signed=restored.png if made.credentials == SIGNED else None,
         evidence=_map(message.evidence_png),
         embedding_restored=np.array(restored.embedding, np.float32) if restored.embedding else None,
         drift=restored.drift if restored.HasField("drift") else None,
