@@ -59,9 +59,11 @@ def draw_track(
     frames: int,
     size: int = 16,
     codec: Codec = "h264",
+    native: int | None = None,
 ) -> Tracks:
     """Clean faces `(B, 3, S, S)` in [0, 1], their landmarks `(B, 68, 2)` px → tracks of `frames` crops.
 
+    native: the side of a camera's crops in its own pixels; drawn by default.
     Raises ConfigError on an unknown kind.
     """
     if kind not in KINDS:
@@ -79,8 +81,9 @@ def draw_track(
         both = _render(torch.cat([occluded, seen], 1), off).flatten(0, 1)
         lr, visible = degradation.jdsr(both[:, :3], both[:, 3:], gen, size=size)
         return Tracks(lr.unflatten(0, (batch, frames)), visible.unflatten(0, (batch, frames)), hr, off, size)
-    least, most = camera_sizes(size, side)
-    native = int(torch.randint(least, most + 1, (), generator=gen, device=gen.device))
+    if native is None:
+        least, most = camera_sizes(size, side)
+        native = int(torch.randint(least, most + 1, (), generator=gen, device=gen.device))
     crops, seen = _camera(hr, landmarks, bank, gen, off, native, codec)
     lr, visible = resample(crops.flatten(0, 1), size), resample_map(seen.flatten(0, 1), size)
     return Tracks(lr.unflatten(0, (batch, frames)), visible.unflatten(0, (batch, frames)), hr, off, native)
