@@ -1,9 +1,11 @@
 """What a camera's encoder does to faces: true H.264, with its motion, its skipped blocks and its rate."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from streamheal.errors import ConfigError
 from streamheal.train.degradation import uniform
@@ -22,14 +24,14 @@ def through_h264(pictures: torch.Tensor, gen: torch.Generator) -> torch.Tensor:
     except ImportError as error:
         raise ConfigError("H.264 needs PyAV (pip install av); codec: jpeg does without") from error
     batch, frames, _, side, _ = pictures.shape
-    columns = int(np.ceil(np.sqrt(batch)))
+    columns = math.ceil(math.sqrt(batch))
     cell = side + 2 * _MARGIN
     padded = torch.nn.functional.pad(pictures.flatten(0, 1), (_MARGIN,) * 4, mode="replicate").unflatten(
         0, (batch, frames)
     )
     tiles = padded.mul(255).round().byte().permute(1, 0, 3, 4, 2).cpu().numpy()  # (T, B, cell, cell, 3)
-    width = -(-columns * cell // 16) * 16
-    height = -(-(-(-batch // columns)) * cell // 16) * 16
+    width = math.ceil(columns * cell / 16) * 16
+    height = math.ceil(math.ceil(batch / columns) * cell / 16) * 16
     film = np.full((frames, height, width, 3), 127, np.uint8)
     places = [(cell * (i // columns), cell * (i % columns)) for i in range(batch)]
     for i, (top, left) in enumerate(places):

@@ -57,6 +57,10 @@ class Batch:
         mirrored = landmarks[:, FLIP68] * landmarks.new_tensor([-1, 1]) + other_side
         return cls(pictures, torch.where(flip.view(-1, 1, 1), mirrored, landmarks), indices, flip)
 
+    def rows(self, part: slice) -> "Batch":
+        """Some of them."""
+        return Batch(self.pictures[part], self.landmarks[part], self.indices[part], self.mirrored[part])
+
 
 @dataclass(slots=True)
 class Losses:

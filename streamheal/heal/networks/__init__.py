@@ -26,6 +26,7 @@ from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
 from streamheal.heal.networks.ofhnet import OfhNet, OfhNetConfig
 from streamheal.heal.networks.pro_uigan import ProUigan, ProUiganConfig
 from streamheal.heal.networks.restored import Restored
+from streamheal.heal.networks.track_fusion import TrackFusion, TrackFusionConfig
 from streamheal.heal.networks.unet import OcclusionUnet, OcclusionUnetConfig
 
 __all__ = ["NETWORKS", "PAPER", "RESTORERS", "Restored", "build", "load", "save"]
@@ -37,6 +38,7 @@ NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "pro-uigan": (ProUiganConfig, ProUigan),
     "jdsr-gan": (JdsrGanConfig, JdsrGan),
     "fd-stackgan": (FdStackGanConfig, FdStackGan),
+    "track-fusion": (TrackFusionConfig, TrackFusion),
     "unet": (OcclusionUnetConfig, OcclusionUnet),
     "embedder": (EmbedderConfig, Embedder),
     "fan-lite": (FanLiteConfig, FanLite),

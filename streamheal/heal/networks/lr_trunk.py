@@ -13,6 +13,7 @@ from torch import nn
 
 from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, fill_hidden, resample, settle
 from streamheal.heal.networks.restored import Restored
+from streamheal.heal.networks.track_fusion import TrackFusion, TrackFusionConfig
 
 HR_SIZE = 128
 
@@ -33,6 +34,7 @@ class LrTrunkConfig:
     # Hidden pixels of the skip are filled smoothly, so that the network starts at inpainting + bicubic
     # and not at a black hole or at the occluder's texture.
     prefill: bool = True
+    fusion: int = 0  # width of the part that brings a track's other crops in (track_fusion.py); 0: none
 
     def __post_init__(self):
         object.__setattr__(self, "up_widths", tuple(self.up_widths))
@@ -81,14 +83,19 @@ class LrTrunk(nn.Module):
         self.up = nn.Sequential(*(UpStep(widths[i], widths[i + 1], i == steps - 1) for i in range(steps)))
         self.again = nn.Conv2d(channels, widths[int(math.log2(config.stem))], 3, padding=1) if config.stem > 1 else None
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        # Its features join the trunk's first ones, which have the input's size only where nothing is unshuffled.
+        joins = width if config.stem == 1 else 0
+        fusing = TrackFusionConfig(config.lr_size, config.fusion, joins)
+        self.fusion = TrackFusion(fusing) if config.fusion else None
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, lr: torch.Tensor, visible: torch.Tensor) -> Restored:
+    def forward(self, lr: torch.Tensor, visible: torch.Tensor, joined: torch.Tensor | None = None) -> Restored:
         """`lr` (B, 3, s, s) and `visible` (B, 1, s, s), both in [0, 1], s = config.lr_size → Restored.
 
-        The occluder's own pixels may stay in `lr`: `visible` says what to make of them. Raises ValueError on another
-        size; `layers.resample` brings any crop to it.
+        The occluder's own pixels may stay in `lr`: `visible` says what to make of them. `joined` (B, width, s, s): what
+        the track's other crops add (`Fused.features`). Raises ValueError on another size; `layers.resample` brings any
+        crop to it.
         """
         size = self.config.lr_size
         if lr.shape[1:] != (3, size, size) or visible.shape != (lr.shape[0], 1, size, size):
@@ -100,6 +107,8 @@ class LrTrunk(nn.Module):
         entered = torch.cat([lr, visible, filled] if self.config.prefill else [lr, visible], 1)
         entered = entered * 2 - 1
         features = self.enter(F.pixel_unshuffle(entered, self.config.stem))
+        if joined is not None:
+            features = features + joined
         features = features + self.after(self.attention(self.before(features)))
         for step in self.up:
             features = step(features)
