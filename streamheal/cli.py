@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streamheal.commands import cluster, outbox, privacy
+from streamheal.commands import cluster, outbox, privacy, provenance
 from streamheal.errors import StreamhealError, redact
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ data_app = typer.Typer(help="Make and check data sets to train on.", no_args_is_
 app.add_typer(data_app, name="data")
 app.add_typer(cluster.app)
 app.add_typer(privacy.app)
+app.add_typer(provenance.app)
 app.add_typer(outbox.app, name="outbox")
 PipelineFile = Annotated[Path, typer.Argument(help="A pipeline file, such as pipelines/demo.yaml.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder with the data sets (docs/training.md).")]
@@ -167,7 +168,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where the figures go; default: runs/evaluate-NAME.")] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd or cctv (default: all that fit it), or track."),
+        typer.Option(help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd or cctv (default: all that fit), or track."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Judge this file (.safetensors), which doesn't ship yet.")
