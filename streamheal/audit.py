@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from streamheal.errors import SinkError, redact
+from streamheal.errors import SinkError, not_written, redact
 
 START = "0" * 64
 CUT_SHORT = "a line was cut short"
@@ -52,9 +52,8 @@ class Audit:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise SinkError(
-                f"audit log {self.path} can't be written: {error.strerror}; nothing that must be in it is done without"
-            ) from error
+            text = f"audit log {self.path} can't be written: {error.strerror}"
+            raise not_written(f"{text}; nothing that must be in it is done without", error) from error
 
     def _line(self, what: str, facts: dict[str, object], last: bytes | None) -> bytes:
         said = {

@@ -1,11 +1,12 @@
 """What it would mean for a live run if its pipeline file said something else. Pure: two configurations in, words out.
 
-Cameras come and go, and limits move, while a run goes on. Everything else is built into its networks, trackers and
-sinks, and waits for the run to be started again.
+Cameras come and go, and limits and retention move, while a run goes on. Everything else is built into its networks,
+trackers and sinks, keys that seal faces included, and waits for the run to be started again.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from streamheal.errors import redact, redact_url
 
 RUNNING = "running.yaml"
 """In a live run's state folder: its pipeline file as it stands in force, overrides and all."""
+
+AT_ONCE = ("limits", "retention")
 
 Effect = Literal["camera added", "camera removed", "camera restarted", "applied at once", "needs a restart of the run"]
 
@@ -41,7 +44,7 @@ def compare(old: PipelineConfig, new: PipelineConfig) -> list[Change]:
     for name in PipelineConfig.model_fields:
         if name == "source" and both_live:
             continue
-        effect: Effect = "applied at once" if name == "limits" else "needs a restart of the run"
+        effect: Effect = "applied at once" if name in AT_ONCE else "needs a restart of the run"
         for key, before, after in _differences(getattr(old, name), getattr(new, name), name):
             found.append(Change(effect, key, _words(before, after)))
     return found
@@ -54,9 +57,12 @@ def file_at(path: Path) -> Path:
 
 def running(old: PipelineConfig, new: PipelineConfig) -> PipelineConfig:
     """What a run of `old` does once it has taken from `new` what it can take while it goes on."""
-    if not (old.source.live and new.source.live):
-        return old.model_copy(update={"limits": new.limits})
-    return old.model_copy(update={"source": new.source, "limits": new.limits})
+    return old.model_copy(update={name: getattr(new, name) for name in taken(old, new)})
+
+
+def taken(old: PipelineConfig, new: PipelineConfig) -> set[str]:
+    """The sections that a run of `old` takes from `new` while it goes on."""
+    return {*AT_ONCE, "source"} if old.source.live and new.source.live else {*AT_ONCE}
 
 
 def _cameras(old: Sequence[Camera], new: Sequence[Camera]) -> Iterator[Change]:
@@ -111,6 +117,8 @@ def _shown(value: Any) -> str:
         return "given"
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds() / 3600:g}h"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_shown(item) for item in value)}]"
     return redact(value)

@@ -5,6 +5,9 @@ on being published. So a deletion first writes down what it deletes: hashes of e
 revision`) and of tracks (`run/camera/epoch/track`), one a line. Who publishes passes `publishing`, where a lock makes
 sure that nothing is on its way to a sink while it is written down: what passed before can be found and deleted, what
 comes later is held back.
+
+What waits in Kafka can't be searched. So a deletion also writes down what was asked for (a camera, a track of any run,
+or everything) and until when, and a heal worker holds back what was sent before then.
 """
 
 import fcntl
@@ -14,8 +17,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from streamheal.errors import SinkError
+from streamheal.errors import SinkError, not_written
 from streamheal.records import HealJob
+
+EVERYTHING = "*"  # no camera's name
 
 
 class Forgotten:
@@ -27,13 +32,21 @@ class Forgotten:
             state.mkdir(parents=True, exist_ok=True)
             self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b", buffering=0)
         except OSError as error:
-            raise SinkError(f"{path} can't be used: {error.strerror}; check the folder and its permissions") from error
+            text = f"{path} can't be used: {error.strerror}; check the folder and its permissions"
+            raise not_written(text, error) from error
         self._known: set[bytes] = set()
+        self._until: dict[bytes, float] = {}  # UTC seconds
         self._read = 0  # bytes
 
-    def add(self, names: Iterable[str]) -> None:
-        """From now on nothing of these events and tracks is published. On disk when this returns."""
+    def add(self, names: Iterable[str], *, until: tuple[str, float] | None = None) -> None:
+        """From now on nothing of these events and tracks is published. On disk when this returns.
+
+        `until`: and nothing of this camera, of this track (`camera/epoch/track`, or with its run before it), or of
+        EVERYTHING, that was sent before a moment (UTC seconds).
+        """
         lines = b"".join(_hash(name) + b"\n" for name in sorted(set(names)))
+        if until is not None:
+            lines += b"%s %.3f\n" % (_hash(until[0]), until[1])
         if not lines:
             return
         try:
@@ -50,15 +63,31 @@ class Forgotten:
             raise SinkError(f"{self._path}: {error.strerror}; nothing was deleted") from error
 
     def __contains__(self, job: HealJob) -> bool:
+        return self.holds(job.id)
+
+    def holds(self, id: str, sent_at: float = float("inf")) -> bool:
+        """Whether the event `run/camera/epoch/track/revision`, sent at that moment (UTC seconds), is held back."""
         self._look()
-        return _hash(job.id) in self._known or _hash(job.id.rpartition("/")[0]) in self._known
+        track = id.rpartition("/")[0]
+        if _hash(id) in self._known or _hash(track) in self._known:
+            return True
+        of_any_run = track.partition("/")[2]
+        camera = of_any_run.rsplit("/", 2)[0]
+        names = (EVERYTHING, camera, of_any_run, track) if self._until else ()
+        return any(sent_at < self._until.get(_hash(name), 0.0) for name in names)
 
     @contextmanager
     def publishing(self, job: HealJob) -> Iterator[bool]:
         """While the sinks are given what came of `job`: False if they must not be."""
+        with self.unchanged():
+            yield job not in self
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """While inside, nothing is added: what `holds` says stays so."""
         fcntl.flock(self._file, fcntl.LOCK_SH)
         try:
-            yield job not in self
+            yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
@@ -71,12 +100,24 @@ class Forgotten:
         if size > self._read:
             new = os.pread(self._file.fileno(), size - self._read, self._read)
             whole = new[: new.rfind(b"\n") + 1]
-            self._known.update(whole.splitlines())
+            for line in whole.splitlines():
+                name, _, until = line.partition(b" ")
+                if until:
+                    self._until[name] = max(self._until.get(name, 0.0), _seconds(until))
+                else:
+                    self._known.add(name)
             self._read += len(whole)
 
     def _ends_within_a_line(self) -> bool:
         size = os.fstat(self._file.fileno()).st_size
         return size > 0 and os.pread(self._file.fileno(), 1, size - 1) != b"\n"
+
+
+def _seconds(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:  # a crash cut the line short
+        return 0.0
 
 
 def _hash(name: str) -> bytes:

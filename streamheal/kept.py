@@ -13,8 +13,8 @@ from streamheal.config import PipelineConfig
 from streamheal.errors import SinkError
 
 PATIENCE = 10.0  # seconds
-INGEST = "ingest"
-"""The folder of `streamheal ingest` (cluster/ingest.py)."""
+INGEST, HEAL = "ingest", "heal"
+"""Folders of a cluster's nodes, below that of a run: what is theirs is not that of a run beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,21 @@ class Kept:
         return cls(folder, config.outbox, config.state, config.source.live)
 
     @classmethod
+    def of_ingest(cls, config: PipelineConfig) -> "Kept":
+        """Those of `streamheal ingest`: crops that wait for Kafka."""
+        folder = config.state.parent / INGEST
+        return cls(folder, folder / "outbox.sqlite", folder / "state", config.source.live)
+
+    @classmethod
+    def of_heal(cls, config: PipelineConfig) -> "Kept":
+        """Those of `streamheal heal`, which keeps no faces: its audit log, and what it may not publish."""
+        return cls(None, None, config.state.parent / HEAL / "state", live=True)
+
+    @classmethod
     def all(cls, config: PipelineConfig) -> "list[Kept]":
-        """The same, and those of an ingest node of the cluster, which has a folder of its own below."""
+        """A run's, and those of the cluster's nodes on this machine."""
         own = cls.by(config)
-        if config.kafka is None:
-            return [own]
-        below = own.state.parent / INGEST
-        return [own, cls(below, below / "outbox.sqlite", below / "state", own.live)]
+        return [own] if config.kafka is None else [own, cls.of_ingest(config), cls.of_heal(config)]
 
     @property
     def audit(self) -> Audit:

@@ -18,13 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from streamheal.config import PipelineConfig
 from streamheal.errors import SinkError, StreamhealError
 from streamheal.faces.run_log import drop_faces, has_faces
-from streamheal.forgotten import Forgotten
+from streamheal.forgotten import EVERYTHING, Forgotten
 from streamheal.kept import Kept
 from streamheal.publish.cloud_event import iso_time
 from streamheal.publish.event_file import change_events, events_in, sync_folder
@@ -57,6 +56,14 @@ class Which:
             and (self.track is None or f"/{track}".endswith(f"/{self.track}"))
             and (self.before is None or healed_at < self.before)
         )
+
+    def until(self, now: float) -> tuple[str, float] | None:
+        """The same of what can't be searched: a track, a camera, or EVERYTHING, and the moment before which it was
+        sent; not later than `now` (UTC seconds), since another run gives other people the same tracks. None if nothing
+        is meant."""
+        if self.track and self.camera and self.track.split("/")[-3] != self.camera:
+            return None
+        return self.track or self.camera or EVERYTHING, now if self.before is None else min(now, self.before)
 
     def meets_event(self, event: dict) -> bool:
         """The same of a line of events.jsonl."""
@@ -129,10 +136,18 @@ def find(kept: Kept, which: Which) -> Found:
     return found
 
 
-def delete(kept: Kept, which: Which, *, remember: bool = True) -> Found:
+def delete(
+    kept: Kept,
+    which: Which,
+    *,
+    remember: bool = True,
+    waiting: bool = True,
+    clock: Callable[[], float] = time.time,
+) -> Found:
     """Delete what `which` means, for good. Says what was deleted.
 
-    `remember`: nothing of it is published again, also not later revisions of a track that was named.
+    `remember`: nothing of it is published again, also not later revisions of a track that was named; with `waiting`
+    nor what of it waits in Kafka for a heal worker that keeps its state here. `clock` gives UTC seconds.
     Raises SinkError where something can't be deleted; then the same call again goes on.
     """
     with kept.upkeep():
@@ -142,7 +157,7 @@ def delete(kept: Kept, which: Which, *, remember: bool = True) -> Found:
             if which.track and which.track.count("/") == 3:
                 tracks.add(which.track)  # it may go on, though nothing of it lies here now
             with closing(Forgotten(kept.state)) as forgotten:
-                forgotten.add([*found.ids, *tracks])
+                forgotten.add([*found.ids, *tracks], until=which.until(clock()) if waiting else None)
         try:
             _delete_pictures(found.pictures)
             if found.events:
@@ -167,7 +182,7 @@ def expire(kept: Kept, before: float) -> Found:
     """Delete everything that was healed before `before` (UTC seconds), pictures that a crash left without their
     event, and an old report."""
     # An id of a camera's run never comes again: remembering those would only fill the disk.
-    found = delete(kept, Which(before=before), remember=not kept.live)
+    found = delete(kept, Which(before=before), remember=not kept.live, waiting=False)
     if kept.folder is None:
         return found
     with kept.upkeep():
@@ -183,20 +198,24 @@ def expire(kept: Kept, before: float) -> Found:
 
 @contextmanager
 def sweeping(
-    config: PipelineConfig, *, clock: Callable[[], float] = time.time, every: float = SWEEP_EVERY
+    kept: Kept,
+    retention: Callable[[], timedelta | None],
+    *,
+    clock: Callable[[], float] = time.time,
+    every: float = SWEEP_EVERY,
 ) -> Iterator[None]:
-    """Delete what is kept for longer than `config.retention`: now, and every `every` seconds until the block ends.
+    """Delete what is kept for longer than `retention` says: now, and every `every` seconds until the block ends.
 
-    What fails is logged and tried again the next time: a run doesn't end for it.
+    It is asked each time, as a live run's file may say something else by then; None deletes nothing. What fails is
+    logged and tried again the next time: a run doesn't end for it.
     """
-    if config.retention is None:
-        yield
-        return
-    stop, kept = threading.Event(), Kept.by(config)
+    stop = threading.Event()
 
     def sweep() -> None:
+        if (longest := retention()) is None:
+            return
         try:
-            if found := expire(kept, clock() - config.retention.total_seconds()):
+            if found := expire(kept, clock() - longest.total_seconds()):
                 kept.audit.note("deletion", why="retention", **found.counts())
         except (StreamhealError, OSError, ValueError) as error:  # ValueError: a line that is no event
             log.warning("retention: %s; it is tried again in %.0f s", error, every)

@@ -21,6 +21,9 @@ BEFORE = {
 }
 
 
+KEY = "MTExMTExMTExMTExMTExMTExMTExMTExMTExMTExMTE="
+
+
 def gate(data, **settings):
     data["source"]["cameras"][0] |= settings
 
@@ -58,6 +61,11 @@ def said(change) -> list[str]:
             ],
         ),
         (lambda d: d.update(limits={"cameras": 3}), ["applied at once: limits.cameras (none → 3)"]),
+        (lambda d: d.update(retention="72h"), ["applied at once: retention (none → 72h)"]),
+        (
+            lambda d: d.update(encryption={"use": "k2", "keys": {"k1": KEY, "k2": KEY}}),
+            ["needs a restart of the run: encryption (none → given)"],
+        ),
         (
             lambda d: d.update(detector={"name": "yunet", "scale": 2}),
             [
@@ -83,6 +91,19 @@ def test_each_difference_is_told_with_what_comes_of_it(change, expected):
     assert said(change) == expected
 
 
+def test_a_new_key_needs_a_restart_and_is_not_shown():
+    keys = {"k1": KEY, "k2": KEY.replace("MTEx", "MjIy", 1)}
+    old, new = (
+        PipelineConfig.model_validate({**BEFORE, "encryption": {"use": use, "keys": {k: keys[k] for k in there}}})
+        for use, there in (("k1", ["k1"]), ("k2", ["k1", "k2"]))
+    )
+    assert [str(change) for change in changes.compare(old, new)] == [
+        "needs a restart of the run: encryption.use (k1 → k2)",
+        "needs a restart of the run: encryption.keys.k2 (a secret, changed)",
+    ]
+    assert changes.running(old, new).encryption == old.encryption
+
+
 def test_no_secret_is_ever_told():
     def everything(data):
         gate(data, url="rtsp://you:hunter3@10.0.0.8/s?token=xyz")
@@ -93,12 +114,13 @@ def test_no_secret_is_ever_told():
     assert not any(secret in told for secret in ("hunter", "abc", "xyz"))
 
 
-def test_a_run_takes_over_cameras_and_limits_and_keeps_the_rest():
+def test_a_run_takes_over_cameras_limits_and_retention_and_keeps_the_rest():
     old = PipelineConfig.model_validate(BEFORE)
-    after = {**copy.deepcopy(BEFORE), "detector": {"scale": 2}, "limits": {"load": 0.5}}
+    after = {**copy.deepcopy(BEFORE), "detector": {"scale": 2}, "limits": {"load": 0.5}, "retention": "2h"}
     after["source"]["cameras"].pop()
     runs = changes.running(old, PipelineConfig.model_validate(after))
     assert (len(runs.source.cameras), runs.limits.load, runs.detector.scale) == (1, 0.5, 1.0)
+    assert runs.retention.total_seconds() == 7200
     recorded = PipelineConfig.model_validate({"source": {"path": "a.mp4"}})
     assert changes.running(old, recorded).source == old.source
 

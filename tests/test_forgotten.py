@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from streamheal.forgotten import Forgotten
+from streamheal.forgotten import EVERYTHING, Forgotten
 from tests.publish.faces import healed_face
 
 
@@ -32,6 +32,30 @@ def test_a_forgotten_track_is_held_back_for_good(tmp_path):
     assert held_back(memory, job()) and held_back(memory, job(revision=7))
     assert not held_back(memory, job(track=1))
     assert not held_back(memory, dataclasses.replace(job(), run="another"))
+
+
+def test_what_was_sent_before_a_camera_was_forgotten_is_held_back_and_what_comes_later_is_not(tmp_path):
+    memory = Forgotten(tmp_path)
+    memory.add([], until=("gate", 1000.0))
+    assert memory.holds("run/gate/0/1/1", 999.0) and not memory.holds("run/gate/0/1/1", 1000.0)
+    assert not memory.holds("run/gat/0/1/1", 999.0)
+    assert job() not in memory, "what is found here goes by its id"
+
+
+@pytest.mark.parametrize("name", ["gate/0/12", "run/gate/0/12", EVERYTHING])
+def test_a_track_of_any_run_or_of_one_or_everything_can_be_meant(tmp_path, name):
+    Forgotten(tmp_path).add([], until=(name, 1000.0))
+    memory = Forgotten(tmp_path)
+    assert memory.holds("run/gate/0/12/3", 999.0) and not memory.holds("run/gate/0/12/3", 1001.0)
+    assert memory.holds("another/gate/0/12/3", 999.0) == (name != "run/gate/0/12")
+    assert memory.holds("run/gate/0/1/3", 999.0) == (name == EVERYTHING)
+
+
+def test_of_two_moments_the_later_one_counts(tmp_path):
+    memory = Forgotten(tmp_path)
+    for moment in (1000.0, 2000.0, 1500.0):
+        memory.add([], until=("gate", moment))
+    assert memory.holds("run/gate/0/1/1", 1999.0) and not memory.holds("run/gate/0/1/1", 2001.0)
 
 
 def test_it_is_remembered_over_restarts_and_seen_at_once_by_a_run_that_goes_on(tmp_path):

@@ -2,13 +2,19 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from streamheal import pipeline_file
 from streamheal.cluster.worker import HealWorker
 from streamheal.config import PipelineConfig
 from streamheal.faces.detector import build_detector
+from streamheal.forgotten import Forgotten
+from streamheal.kept import Kept
+from streamheal.pipeline.audited import audited
+from streamheal.pipeline.patience import Patience
 from streamheal.watch.counters import Counters
+
+from streamheal import pipeline_file
 
 
 class HealNode:
@@ -33,5 +39,10 @@ class HealNode:
         """Heal until `stop`; returns what was counted. Raises StreamhealError where nothing can be healed."""
         from streamheal.heal.healer import Healer  # imports torch, which takes seconds: errors above come at once
 
-        self._worker.run(Healer(self.config, build_detector(self.config.detector).model))
+        healer = Healer(self.config, build_detector(self.config.detector).model)
+        kept, patiently = Kept.of_heal(self.config), Patience(self._stop, self.counters)
+        with ExitStack() as stack:
+            patiently(lambda: stack.enter_context(audited(kept.audit, self.config, self.counters)))
+            forgotten = stack.enter_context(closing(patiently(lambda: Forgotten(kept.state))))
+            self._worker.run(healer, forgotten)
         return self.counters.snapshot()

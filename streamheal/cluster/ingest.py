@@ -3,7 +3,7 @@
 frames → detect → track → gallery → outbox → crops.v1
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from streamheal.cluster.crops import CropsCodec
 from streamheal.cluster.leases import Leases
 from streamheal.config import Output, PipelineConfig
 from streamheal.errors import ConfigError
-from streamheal.pipeline import Pipeline
+from streamheal.kept import Kept
 from streamheal.pipeline.live import LiveRun
 from streamheal.pipeline.live_file import LiveFile
 from streamheal.pipeline.shedding import SheddingSink
@@ -22,8 +22,7 @@ from streamheal.publish.sink import Sink
 from streamheal.records import HealJob, ModelUsed
 from streamheal.vault import Vault
 
-FOLDER = "ingest"
-"""In the output folder: an ingest node's outbox and memory are not those of a run beside it."""
+from streamheal.pipeline import Pipeline
 
 
 class IngestNode(Pipeline):
@@ -36,12 +35,16 @@ class IngestNode(Pipeline):
     def _build_healer(self, detector: ModelUsed) -> "HandOn":
         return HandOn()
 
-    def _open_sinks(self) -> list[Sink]:
-        kafka, live = self.config.kafka, self.config.source.live
-        codec = CropsCodec(kafka.max_message_bytes)
-        vault = Vault.from_config(self.config.encryption)
-        sink = JobSink(kafka, self.config.outbox, require=not live, codec=codec, vault=vault)
-        return [SheddingSink(sink) if live else sink]
+    def _sinks(self) -> Iterator[Callable[[], Sink]]:
+        config, live = self.config, self.config.source.live
+        codec = CropsCodec(config.kafka.max_message_bytes)
+        vault = Vault.from_config(config.encryption)
+
+        def open_sink() -> Sink:
+            sink = JobSink(config.kafka, config.outbox, require=not live, codec=codec, vault=vault)
+            return SheddingSink(sink) if live else sink
+
+        yield open_sink
 
     def _watch(self, stages: Stages, note: Callable[..., object]) -> None:
         leases = Leases(self.config.cluster, self._clients, self._stop, self._wake.set)
@@ -53,10 +56,10 @@ def at_the_camera(config: PipelineConfig) -> PipelineConfig:
     """What an ingest node makes of a pipeline file: jobs go to the crops topic, and wait in a folder of its own."""
     if config.kafka is None:
         raise ConfigError(NO_BROKERS)
-    folder = (config.kafka.outbox.parent if config.output is None else config.output.path) / FOLDER
-    kafka = {"topic": config.cluster.crops_topic, "outbox": folder / "outbox.sqlite"}
+    own = Kept.of_ingest(config)
+    kafka = {"topic": config.cluster.crops_topic, "outbox": own.outbox}
     return config.model_copy(
-        update={"output": Output(path=folder, report=False), "kafka": config.kafka.model_copy(update=kafka)}
+        update={"output": Output(path=own.folder, report=False), "kafka": config.kafka.model_copy(update=kafka)}
     )
 
 

@@ -2,7 +2,7 @@
 
 What is healed, what is dead, and how far the worker has come are one Kafka transaction. So whatever kills a worker,
 wherever: either all of a batch has happened, or nothing has, and another worker does it again. Readers of the output
-that read committed messages see each id once.
+that read committed messages see each id once. What was forgotten is passed over, and becomes nothing at all.
 """
 
 import logging
@@ -22,6 +22,7 @@ from streamheal.cluster.dead_letter import DeadLetter
 from streamheal.cluster.seen import Seen
 from streamheal.config import PipelineConfig
 from streamheal.errors import SinkError, StreamhealError
+from streamheal.forgotten import Forgotten
 from streamheal.publish import event
 from streamheal.publish.kafka import HOPELESS
 from streamheal.publish.kafka_client import disconnect
@@ -40,7 +41,8 @@ GOODBYE = 3.0  # seconds for the same after a stop
 FAILURES_IN_A_ROW = 3
 """Jobs on which the healer fails, one after the other, before it is the worker that must be broken."""
 
-Batch = dict[TopicPartition, list]  # records in order
+Record = object  # kafka's ConsumerRecord
+Batch = dict[TopicPartition, list[Record]]  # in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ class Membership:
 class Outcome:
     """What became of a batch."""
 
-    healed: list[HealedFace] = field(default_factory=list)
+    healed: list[tuple[Record, HealedFace]] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
+    forgotten: int = 0
     ids: dict[TopicPartition, list[str]] = field(default_factory=dict)  # settled for good, once this is committed
 
 
@@ -72,9 +75,9 @@ class HealWorker:
         self._excused: set[tuple[TopicPartition, int]] = set()  # attempts that the brokers ended, not the job
         self._failed_in_a_row = 0
 
-    def run(self, healer: "Healer") -> None:
-        """Heal until `stop`. Raises StreamhealError where the healer fails on everything."""
-        self._healer = healer
+    def run(self, healer: "Healer", forgotten: Forgotten) -> None:
+        """Heal until `stop`, but for what was forgotten. Raises StreamhealError if the healer fails on everything."""
+        self._healer, self._forgotten = healer, forgotten
         self._clients.patiently(self._clients.create_topics)
         while not self._stop.is_set():
             if (producer := self._clients.patiently(self._clients.producer)) is None:
@@ -133,7 +136,9 @@ class HealWorker:
         outcome = self._heal(batch, tries, member.seen)
         offsets = {place: done(records[-1].offset) for place, records in batch.items()}
         try:
-            self._within(lambda: self._publish(member, outcome, offsets))
+            with self._forgotten.unchanged():
+                self._pass_over_forgotten(outcome)
+                self._within(lambda: self._publish(member, outcome, offsets))
         except HOPELESS as error:
             raise SinkError(f"the brokers refuse what was healed: {error}") from error
         except (KafkaError, SinkError):
@@ -142,7 +147,10 @@ class HealWorker:
         self._excused.clear()
         for place, ids in outcome.ids.items():
             member.seen.add(place, ids)
-        self._counters.add("healed", len(outcome.healed))
+        for _, face in outcome.healed:
+            self._counters.add("events")
+            self._counters.add("abstained" if face.abstained else "healed")
+        self._counters.add("forgotten", outcome.forgotten)
         self._counters.add("dead", len(outcome.dead))
         for letter in outcome.dead:
             record = letter.record
@@ -153,6 +161,9 @@ class HealWorker:
         for place, records in batch.items():
             ids = outcome.ids.setdefault(place, [])
             for record in records:
+                if self._is_forgotten(record):
+                    outcome.forgotten += 1
+                    continue
                 try:
                     if tries[place] >= self._cluster.attempts:
                         raise ValueError(f"{tries[place]} times a worker took it and did not come back")
@@ -175,8 +186,20 @@ class HealWorker:
             elif (size := len(event.encode(face)) + 2048) > most:
                 outcome.dead.append(DeadLetter(record, f"healed, its event has {size} bytes; {most} are allowed"))
             else:
-                outcome.healed.append(face)
+                outcome.healed.append((record, face))
         return outcome
+
+    def _is_forgotten(self, record: Record) -> bool:
+        """By its id alone, before anything looks at its pictures."""
+        id = crops.job_id(record.value)
+        return id is not None and self._forgotten.holds(id, record.timestamp / 1000)
+
+    def _pass_over_forgotten(self, outcome: Outcome) -> None:
+        """Somebody may have asked while it was healed."""
+        before = len(outcome.healed) + len(outcome.dead)
+        outcome.healed = [made for made in outcome.healed if not self._is_forgotten(made[0])]
+        outcome.dead = [letter for letter in outcome.dead if not self._is_forgotten(letter.record)]
+        outcome.forgotten += before - len(outcome.healed) - len(outcome.dead)
 
     def _try(self, jobs: Sequence[HealJob]) -> list[HealedFace | str]:
         """Each job healed, or why it can't be."""
@@ -203,7 +226,7 @@ class HealWorker:
         topic, most = self._cluster.dead_letter_topic, self._kafka.max_message_bytes
         sent = [
             producer.send(self._kafka.topic, event.encode(face), event.key(face), event.attributes(face))
-            for face in outcome.healed
+            for _, face in outcome.healed
         ]
         sent += [
             producer.send(topic, letter.value(most), letter.record.key, letter.headers()) for letter in outcome.dead

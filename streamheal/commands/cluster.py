@@ -35,7 +35,7 @@ def heal(file: PipelineFile, overrides: Overrides = None) -> None:
 
     node = HealNode.from_file(file, overrides or ())
     _stop_on_signals(node.stop)
-    typer.echo(f"heal: {_counted(node.run(), 'healed', 'dead', 'duplicates')}")
+    typer.echo(f"heal: {_counted(node.run(), 'healed', 'abstained', 'dead', 'duplicates', 'forgotten')}")
 
 
 def _counted(counts: dict[str, int], *names: str) -> str:

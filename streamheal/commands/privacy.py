@@ -69,7 +69,7 @@ def forget(
     deleted = retention.Found()
     for kept in places:
         kept.audit.note("deletion begun", why="asked", **asked)
-        if tell:
+        if tell and kept.has_events:
             told = _tell_consumers(config, kept, retention.find(kept, which))
             typer.echo(f"{told} notices to consumers wait in {kept.outbox}")
         here = retention.expire(kept, which.before) if expired else retention.delete(kept, which)

@@ -15,9 +15,8 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def audited(config: PipelineConfig, counters: Counters) -> Iterator[Audit]:
+def audited(audit: Audit, config: PipelineConfig, counters: Counters) -> Iterator[Audit]:
     """Notes the start and the end of a run around a block. Raises SinkError where the start can't be noted."""
-    audit = Audit(config.state / "audit.jsonl")
     audit.note("start", **_facts(config))
     if not config.restorer.mark:
         audit.note("mark turned off", pictures="restored faces bear no visible mark in this run")

@@ -64,7 +64,7 @@ class LiveFile:
         read it.
         """
         old = self.running
-        taken = {"source", "limits"} if old.config.source.live and new.config.source.live else {"limits"}
+        taken = changes.taken(old.config, new.config)
         data = {k: v for k, v in old.data.items() if k not in taken}
         data |= {k: v for k, v in new.data.items() if k in taken}
         self.running = PipelineFile(changes.running(old.config, new.config), data)

@@ -5,17 +5,20 @@ frames → detect (all cameras in one call) → track → gallery → heal (all 
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamheal.config import PipelineConfig
 from streamheal.faces.detector import build_detector
 from streamheal.forgotten import Forgotten
+from streamheal.kept import Kept
 from streamheal.pipeline.audited import audited
 from streamheal.pipeline.live import LiveRun
 from streamheal.pipeline.live_file import LiveFile
+from streamheal.pipeline.patience import Patience
 from streamheal.pipeline.recorded import heal_recordings
 from streamheal.pipeline.shedding import SheddingSink
 from streamheal.pipeline.stages import Progress, Stages, Summary, Teller
@@ -72,10 +75,12 @@ class Pipeline:
         detector = build_detector(self.config.detector)
         healer = self._build_healer(detector.model)
         with ExitStack() as stack:
-            audit = stack.enter_context(audited(self.config, self.counters))
-            stack.enter_context(sweeping(self.config))
-            forgotten = stack.enter_context(closing(Forgotten(self.config.state)))
-            sinks = [stack.enter_context(closing(sink)) for sink in self._open_sinks()]
+            kept = Kept.by(self.config)
+            stack.enter_context(sweeping(kept, self._retention))  # first: it may make room for the others
+            patiently = Patience(self._stop, self.counters) if live else lambda begin: begin()
+            audit = patiently(lambda: stack.enter_context(audited(kept.audit, self.config, self.counters)))
+            forgotten = stack.enter_context(closing(patiently(lambda: Forgotten(kept.state))))
+            sinks = [stack.enter_context(closing(patiently(open_sink))) for open_sink in self._sinks()]
             stages = Stages(
                 self.config, self.counters, detector, healer, sinks, self._stop, self._wake, tell, summary.warnings,
                 forgotten,
@@ -118,17 +123,21 @@ class Pipeline:
         tell("rendering the demo clip", now=True)
         return [render(clip, **source.rendered.model_dump())]
 
-    def _open_sinks(self) -> list[Sink]:
-        """Kafka first: an event that the folder lists has then been taken by every sink."""
-        sinks: list[Sink] = []
-        vault = Vault.from_config(self.config.encryption)
-        if (kafka := self.config.kafka) is not None:
+    def _sinks(self) -> Iterator[Callable[[], Sink]]:
+        """What opens each. Kafka first: an event that the folder lists has then been taken by every sink."""
+        config, live = self.config, self.config.source.live
+        vault = Vault.from_config(config.encryption)
+        outlives = SheddingSink if live else lambda sink: sink
+        if config.kafka is not None:
             from streamheal.publish.kafka import KafkaSink
 
-            sinks.append(KafkaSink(kafka, self.config.outbox, require=not self.config.source.live, vault=vault))
-        if self.config.output is not None:
-            sinks.append(FolderSink(self.config.output.path, vault=vault, remember=not self.config.source.live))
-        return [SheddingSink(sink) for sink in sinks] if self.config.source.live else sinks
+            yield lambda: outlives(KafkaSink(config.kafka, config.outbox, require=not live, vault=vault))
+        if config.output is not None:
+            yield lambda: outlives(FolderSink(config.output.path, vault=vault, remember=not live))
+
+    def _retention(self) -> timedelta | None:
+        """As the pipeline file says now."""
+        return (self.config if self._file is None else self._file.running.config).retention
 
     def _title(self) -> str:
         if self.config.source.rendered is not None:

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamheal.errors import SinkError, VaultError
-from streamheal.publish.outbox_file import BALLAST, NoRoom, OutboxFile
+from streamheal.errors import NoRoom, SinkError, VaultError
+from streamheal.publish.outbox_file import BALLAST, OutboxFile
 from streamheal.publish.spell import Spell
 from streamheal.vault import HEAD_BYTES, Vault, sealed_under
 

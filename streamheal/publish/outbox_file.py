@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from streamheal.errors import SinkError
+from streamheal.errors import NoRoom, SinkError, not_written
 
 BALLAST = 4 << 20
 """Bytes kept in reserve: more than the write-ahead log holds between two checkpoints (1000 pages of 4 KiB)."""
@@ -55,10 +55,6 @@ CREATE INDEX IF NOT EXISTS outbox_age ON outbox (added_ns);
 T = TypeVar("T")
 
 
-class NoRoom(SinkError):
-    """The disk takes no more."""
-
-
 class OutboxFile:
     """One connection, safe to use from several threads, not across a fork. `create`: make the file where there is none.
 
@@ -79,8 +75,11 @@ class OutboxFile:
             elif not path.is_file():
                 raise FileNotFoundError("there is no such file")
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        except (OSError, sqlite3.Error) as error:
-            raise SinkError(f"outbox {path} can't be opened: {error}; check the folder and its permissions") from error
+        except OSError as error:
+            text = f"outbox {path} can't be opened: {error}; check the folder and its permissions"
+            raise not_written(text, error) from error
+        except sqlite3.Error as error:
+            raise self._error(error) from error
         try:
             try:
                 self._open()

@@ -9,9 +9,11 @@ import os
 import signal
 import sys
 import threading
+from contextlib import closing
 
 from streamheal.cluster.worker import HealWorker
 from streamheal.config import PipelineConfig
+from streamheal.forgotten import Forgotten
 from streamheal.watch.counters import Counters
 from tests.publish.sample import healed_face
 
@@ -30,4 +32,5 @@ class Mortal:
 
 if __name__ == "__main__":
     config = PipelineConfig.model_validate(json.loads(sys.argv[1]))
-    HealWorker(config, Counters(), threading.Event()).run(Mortal(int(sys.argv[2])))
+    with closing(Forgotten(config.state)) as forgotten:
+        HealWorker(config, Counters(), threading.Event()).run(Mortal(int(sys.argv[2])), forgotten)

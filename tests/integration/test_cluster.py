@@ -26,6 +26,7 @@ from streamheal.cluster.leases import share
 from streamheal.cluster.worker import HealWorker
 from streamheal.config import PipelineConfig
 from streamheal.errors import StreamhealError
+from streamheal.forgotten import Forgotten
 from streamheal.publish import event
 from streamheal.publish.outbox import Outbox
 from streamheal.records import HealedFace, HealJob
@@ -79,16 +80,17 @@ class Mirror:
 @contextmanager
 def working(content: dict, healer: Mirror, counters: Counters | None = None) -> Iterator[threading.Thread]:
     """A heal worker in a thread of this process."""
-    stop = threading.Event()
-    worker = HealWorker(PipelineConfig.model_validate(content), counters or Counters(), stop)
-    thread = threading.Thread(target=worker.run, args=(healer,), daemon=True)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        stop.set()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    stop, config = threading.Event(), PipelineConfig.model_validate(content)
+    worker = HealWorker(config, counters or Counters(), stop)
+    with closing(Forgotten(config.state)) as forgotten:
+        thread = threading.Thread(target=worker.run, args=(healer, forgotten), daemon=True)
+        thread.start()
+        try:
+            yield thread
+        finally:
+            stop.set()
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
 
 
 class Topic:
@@ -224,8 +226,10 @@ def test_a_worker_on_which_everything_fails_ends_with_an_error_and_leaves_the_re
 
     send(*(job(track=n) for n in range(6)))
     config = PipelineConfig.model_validate(cluster)
-    with pytest.raises(StreamhealError, match=r"3 times in a row.*the device is gone"):
-        HealWorker(config, Counters(), threading.Event()).run(Mirror(fail))
+    with closing(Forgotten(config.state)) as forgotten:
+        worker = HealWorker(config, Counters(), threading.Event())
+        with pytest.raises(StreamhealError, match=r"3 times in a row.*the device is gone"):
+            worker.run(Mirror(fail), forgotten)
     with working(cluster, Mirror()):
         faces = topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 4)
     dead = topic(cluster["cluster"]["dead_letter_topic"]).until(lambda records: len(records) >= 2)
@@ -256,6 +260,28 @@ def test_a_job_that_takes_its_worker_down_each_time_is_dead_in_the_end_and_its_n
     assert "2 times a worker took it" in header(dead.records[0], "dead_reason")
     assert ids(faces.records) == Counter(job(track=n).id for n in (0, 1, 3, 4))
     assert deaths <= 3, "once with its neighbours, then alone"
+
+
+def test_what_was_forgotten_is_not_healed_and_leaves_no_dead_letter(cluster, send, topic):
+    def fail(one: HealJob) -> None:
+        assert one.camera == "gate" and one.track != 7, "its pictures must not be looked at"
+        if one.track == 2:
+            with closing(Forgotten(state)) as another:
+                another.add([one.id])  # while it is being healed
+
+    state, counters = PipelineConfig.model_validate(cluster).state, Counters()
+    broken = crops.schema.HealJob.FromString(crops.encode(job("door", track=8)))
+    broken.crops[0].side = 0
+    send(job("door", track=1), job("gate", track=7), broken.SerializeToString())
+    time.sleep(0.01)
+    with closing(Forgotten(state)) as forgotten:
+        forgotten.add([job("gate", track=7).id.rpartition("/")[0]], until=("door", time.time()))
+    send(*(job("gate", track=n) for n in (1, 2, 3)), job("gate", track=7, revision=2))
+    with working(cluster, Mirror(fail), counters):
+        faces = topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 2, settle=1)
+    assert ids(faces) == Counter(job("gate", track=n).id for n in (1, 3))
+    assert not topic(cluster["cluster"]["dead_letter_topic"]).look()
+    assert (counters["forgotten"], counters["events"], counters["dead"]) == (5, 2, 0)
 
 
 class Node:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,18 @@ def test_what_cannot_change_while_it_runs_is_told_and_left(tmp_path, web, caplog
         assert run.readers["gate"] is reader
         assert run.file.running.config.tracker.lost_after == 1.0
     assert "needs a restart of the run: tracker.lost_after (1 → 3)" in caplog.text
+
+
+def test_a_new_retention_is_in_force_at_once_and_a_new_key_after_a_restart(tmp_path, caplog):
+    path = write(tmp_path / "p.yaml", {"gate": NOBODY}, retention="72h")
+    with Run(path) as run:
+        write(path, {"gate": NOBODY}, retention="1h", encryption={"use": "k1", "keys": {"k1": "MTEx" * 10 + "MTE="}})
+        until(lambda: run.counters["reloads.applied"])
+        assert run.file.running.config.retention == timedelta(hours=1)
+        assert run.file.running.config.encryption is None
+        assert changes.compare(pipeline_file.load(tmp_path / "state" / "running.yaml"), run.file.running.config) == []
+    assert "applied at once: retention (72h → 1h)" in caplog.text
+    assert "needs a restart of the run: encryption (none → given)" in caplog.text
 
 
 def test_overrides_stay_in_force_and_the_copy_in_the_state_folder_says_what_runs(tmp_path, web, monkeypatch):
