@@ -28,8 +28,9 @@ def recorded_run_id(path: Path, config: PipelineConfig) -> str:
         file.seek(max(0, size - _SAMPLE))
         digest.update(file.read(_SAMPLE))
     detector = config.detector.model_dump_json(exclude={"batch", "device"})  # where and how fast, not what
-    for settings in (detector, config.tracker.model_dump_json(), config.gallery.model_dump_json()):
-        digest.update(settings.encode())
+    digest.update(detector.encode())
+    for part in (config.tracker, config.gallery, config.occlusion):
+        digest.update(part.model_dump_json().encode())
     return digest.hexdigest()[:12]
 
 

@@ -13,6 +13,7 @@ from streamheal.cluster.leases import Leases
 from streamheal.config import Output, PipelineConfig
 from streamheal.errors import ConfigError
 from streamheal.kept import Kept
+from streamheal.pipeline import Pipeline
 from streamheal.pipeline.live import LiveRun
 from streamheal.pipeline.live_file import LiveFile
 from streamheal.pipeline.shedding import SheddingSink
@@ -22,8 +23,6 @@ from streamheal.publish.sink import Sink
 from streamheal.records import HealJob, ModelUsed
 from streamheal.vault import Vault
 
-from streamheal.pipeline import Pipeline
-
 
 class IngestNode(Pipeline):
     """`streamheal ingest`: one node of the ingest group. Raises ConfigError without a `kafka` section."""
@@ -32,7 +31,7 @@ class IngestNode(Pipeline):
         super().__init__(at_the_camera(config), file)
         self._clients = Clients(self.config, self._stop)
 
-    def _build_healer(self, detector: ModelUsed) -> "HandOn":
+    def _build_healer(self, detector: ModelUsed, segmenter: object) -> "HandOn":
         return HandOn()
 
     def _sinks(self) -> Iterator[Callable[[], Sink]]:

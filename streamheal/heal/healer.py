@@ -4,26 +4,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
-import numpy as np
 
 import streamheal
 from streamheal.config import PipelineConfig
+from streamheal.heal.device import runtime
 from streamheal.heal.embedder import Embedder
 from streamheal.heal.occlusion import OcclusionSegmenter
 from streamheal.heal.restorer import SIZE, Restorer
-from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance
-
-# The face oval of the canonical template, shares of its side: what lies outside (hair, background) hides nobody.
-_OVAL_CENTRE, _OVAL_RADII = (0.5, 0.53), (0.29, 0.38)
+from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, SourceFrame
 
 
 class Healer:
     """Heals many tracks in one call. Never raises for a single face: what can't be restored is published as it is."""
 
-    def __init__(self, config: PipelineConfig, detector: ModelUsed):
-        self._settings = config.restorer
+    def __init__(self, config: PipelineConfig, detector: ModelUsed, segmenter: OcclusionSegmenter | None = None):
+        self._settings, self._shaping = config.restorer, config.shaping()
+        self._shaping["runtime"] = runtime(config.restorer.device)
         self._detector = detector
-        self._segmenter = OcclusionSegmenter(config.occlusion.weights, config.restorer.device)
+        self._segmenter = segmenter or OcclusionSegmenter(config.occlusion.weights, config.restorer.device)
         milliseconds = config.restorer.budget_ms
         self._restorer = Restorer(
             config.restorer.system,
@@ -73,15 +71,11 @@ class Healer:
         return healed
 
     def _look(self, jobs: Sequence[HealJob]) -> list[HealJob]:
-        """The jobs with every crop's visibility known, and the crops ordered anew: a sharp hand is no good face."""
-        crops = [crop for job in jobs for crop in job.crops]
-        maps = iter(self._segmenter.visible([crop.image for crop in crops]))
-        looked = []
-        for job in jobs:
-            seen = [_with_visibility(crop, next(maps)) for crop in job.crops]
-            seen.sort(key=lambda crop: -crop.quality.score)
-            looked.append(replace(job, crops=tuple(seen)))
-        return looked
+        """The jobs with every crop's visibility known, and the crop first that is best by it."""
+        looked = iter(self._segmenter.look([crop for job in jobs for crop in job.crops]))
+        known = [[next(looked) for _ in job.crops] for job in jobs]
+        orders = [sorted(crops, key=lambda crop: crop is not max(crops, key=_score)) for crops in known]
+        return [replace(job, crops=tuple(crops)) for job, crops in zip(jobs, orders, strict=True)]
 
     def _why_not(self, crop: FaceCrop) -> str | None:
         least = self._settings.abstain_below
@@ -102,19 +96,10 @@ class Healer:
             source_frames=(job.best.sequence,),
             restorer=restorer.name if restorer else "none",
             restorer_reason=reason if restorer else f"abstained: {reason}",
-            settings={"abstain_below": str(self._settings.abstain_below), "max_yaw": str(self._settings.max_yaw)},
+            settings=self._shaping,
+            sources=(SourceFrame.of(job.best),),
         )
 
 
-def _with_visibility(crop: FaceCrop, visible: np.ndarray) -> FaceCrop:
-    """The crop with its map, and its score scaled by the share of the face oval that is visible."""
-    side = visible.shape[0]
-    share = float(visible[face_oval(side)].mean())
-    quality = replace(crop.quality, visible=share, score=crop.quality.score * share)
-    return replace(crop, visible=visible, quality=quality)
-
-
-def face_oval(side: int) -> np.ndarray:
-    """Boolean `(side, side)`: the oval from brow to chin that a face fills in the canonical template."""
-    y, x = (np.mgrid[:side, :side] + 0.5) / side
-    return ((x - _OVAL_CENTRE[0]) / _OVAL_RADII[0]) ** 2 + ((y - _OVAL_CENTRE[1]) / _OVAL_RADII[1]) ** 2 <= 1
+def _score(crop: FaceCrop) -> float:
+    return crop.quality.score

@@ -48,7 +48,7 @@ class LiveRun:
         self._headroom = Headroom()
         run = live_run_id()
         self._cameras = Cameras(
-            self._reader, lambda name: Follower(name, run, stages.config), self._headroom, stages.counters
+            self._reader, lambda name: Follower(name, run, stages.config, stages.look), self._headroom, stages.counters
         )
 
     def watch(self) -> None:
@@ -129,8 +129,8 @@ class LiveRun:
             part, frames = frames[: self._detect_pace.items], frames[self._detect_pace.items :]
             with self._headroom.busy(), self._detect_pace.measure(len(part)):
                 found = stages.detector.detect([frame.image for frame in part])
-            for frame, faces in zip(part, found, strict=True):
-                self._queue(self._cameras.follower(frame.camera).add(frame, faces))
+                for frame, faces in zip(part, found, strict=True):
+                    self._queue(self._cameras.follower(frame.camera).add(frame, faces))
             stages.count(part, self._cameras.followers)
         return some
 

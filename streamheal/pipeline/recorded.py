@@ -47,7 +47,7 @@ def _heal_recording(path: Path, camera: str, stages: Stages, state: Path) -> str
             return None
         if memory.resumed:
             log.info("%s: going on; %d frames were looked at before", path, memory.resumed)
-        follower = Follower(camera, run, stages.config)
+        follower = Follower(camera, run, stages.config, stages.look)
         warning, jobs = None, []
         with Reader(camera, path, live=False) as reader:
             while not stages.stop.is_set():

@@ -1,6 +1,6 @@
 """The whole program on one page: builds the stages from a pipeline file, runs them, stops them.
 
-frames → detect (all cameras in one call) → track → gallery → heal (all tracks in one call) → sinks
+frames → detect (all cameras in one call) → track → gallery (what is hidden?) → heal (all tracks in one call) → sinks
 """
 
 import threading
@@ -24,6 +24,7 @@ from streamheal.pipeline.shedding import SheddingSink
 from streamheal.pipeline.stages import Progress, Stages, Summary, Teller
 from streamheal.publish.folder import FolderSink
 from streamheal.publish.report import write_report
+from streamheal.publish.signing import signing
 from streamheal.publish.sink import Sink
 from streamheal.records import ModelUsed
 from streamheal.retention import sweeping
@@ -33,6 +34,7 @@ from streamheal.watch.counters import Counters
 
 if TYPE_CHECKING:
     from streamheal.heal.healer import Healer
+    from streamheal.heal.occlusion import OcclusionSegmenter
 
 KAFKA_FLUSH = 1.0  # seconds that a stop waits for the broker; what is unsent stays in the outbox
 RECORDED_FLUSH = 60.0  # the same at the end of a recording, where nobody waits
@@ -73,7 +75,8 @@ class Pipeline:
         recordings = [] if live else self._recordings(tell)
         tell("loading the networks", now=True)
         detector = build_detector(self.config.detector)
-        healer = self._build_healer(detector.model)
+        segmenter = self._build_segmenter()
+        healer = self._build_healer(detector.model, segmenter)
         with ExitStack() as stack:
             kept = Kept.by(self.config)
             stack.enter_context(sweeping(kept, self._retention))  # first: it may make room for the others
@@ -83,7 +86,7 @@ class Pipeline:
             sinks = [stack.enter_context(closing(patiently(open_sink))) for open_sink in self._sinks()]
             stages = Stages(
                 self.config, self.counters, detector, healer, sinks, self._stop, self._wake, tell, summary.warnings,
-                forgotten,
+                forgotten, segmenter.look,
             )  # fmt: skip
             if live:
                 self._watch(stages, audit.note)
@@ -105,10 +108,17 @@ class Pipeline:
                 summary.warnings.append(f"report.html can't be written: {error.strerror}")
         return summary
 
-    def _build_healer(self, detector: ModelUsed) -> "Healer":
-        from streamheal.heal.healer import Healer  # imports torch, which takes seconds: errors before come at once
+    def _build_segmenter(self) -> "OcclusionSegmenter":
+        # Imports torch, which takes seconds: errors before come at once.
+        from streamheal.heal.occlusion import OcclusionSegmenter
 
-        return Healer(self.config, detector)
+        return OcclusionSegmenter(self.config.occlusion.weights, self.config.restorer.device)
+
+    def _build_healer(self, detector: ModelUsed, segmenter: "OcclusionSegmenter") -> "Healer":
+        sign = signing(self.config.provenance.c2pa)
+        from streamheal.heal.healer import Healer
+
+        return sign(Healer(self.config, detector, segmenter))
 
     def _watch(self, stages: Stages, note: Callable[..., object]) -> None:
         LiveRun(stages, file=self._file, state=self.config.state, note=note).watch()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamheal.config import PipelineConfig
 from streamheal.faces.detector import FaceDetector
+from streamheal.faces.gallery import Look
 from streamheal.faces.run_log import RunLog
 from streamheal.forgotten import Forgotten
 from streamheal.pipeline.follower import Follower
@@ -80,6 +81,7 @@ class Stages:
     tell: Teller
     warnings: list[str]
     forgotten: Forgotten
+    look: Look | None = None  # finds what is visible on a crop, before the gallery chooses
 
     def heal(self, jobs: Sequence[HealJob], memory: RunLog | None = None, *, restoring: bool = True) -> None:
         """Heal `jobs` and hand them to every sink, but for those that somebody has asked to forget."""
@@ -99,5 +101,5 @@ class Stages:
         self.counters.add("frames", len(frames))
         self.counters.add("frames.corrupt", sum(frame.corrupt for frame in frames))
         for follower in followers:
-            self.counters.add("tracks", follower.confirmed)
-            follower.confirmed = 0
+            for name, count in follower.take_counts().items():
+                self.counters.add(name, count)

@@ -34,6 +34,20 @@ def astronaut(size: float = NATIVE, angle: float = 0.0, centre=(160, 120), shape
     return frame, LANDMARKS @ affine[:, :2].T + affine[:, 2]
 
 
+def hidden(frame: np.ndarray, landmarks: np.ndarray, part: str) -> np.ndarray:
+    """The frame with an arm in a blue sleeve before the "upper" or the "lower" half of the face."""
+    side = native_side(similarity(landmarks))
+    nose = landmarks[2] - [0, 0.04 * side]
+    away = 0.75 * side * np.ones(2)
+    low, high = (nose - away, nose + away * [1, 0]) if part == "upper" else (nose - away * [1, 0], nose + away)
+    (left, top), (right, bottom) = np.round(low).astype(int), np.round(high).astype(int)
+    covered = frame.copy()
+    rows, columns = np.mgrid[top:bottom, left:right]
+    folds = 6 * np.sin(rows * 0.9 + columns * 0.5)[..., None]
+    covered[top:bottom, left:right] = np.array([58, 84, 118]) + folds
+    return covered
+
+
 def face(landmarks: np.ndarray, score: float = 0.9) -> Face:
     """A detection whose box lies around the landmarks as a detector's would."""
     low, high = landmarks.min(0), landmarks.max(0)
