@@ -26,10 +26,8 @@ def through_h264(pictures: torch.Tensor, gen: torch.Generator) -> torch.Tensor:
     batch, frames, _, side, _ = pictures.shape
     columns = math.ceil(math.sqrt(batch))
     cell = side + 2 * _MARGIN
-    padded = torch.nn.functional.pad(pictures.flatten(0, 1), (_MARGIN,) * 4, mode="replicate").unflatten(
-        0, (batch, frames)
-    )
-    tiles = padded.mul(255).round().byte().permute(1, 0, 3, 4, 2).cpu().numpy()  # (T, B, cell, cell, 3)
+    tiles = F.pad(pictures.flatten(0, 1), (_MARGIN,) * 4, mode="replicate").unflatten(0, (batch, frames))
+    tiles = tiles.mul(255).round().byte().permute(1, 0, 3, 4, 2).cpu().numpy()  # (T, B, cell, cell, 3)
     width = math.ceil(columns * cell / 16) * 16
     height = math.ceil(math.ceil(batch / columns) * cell / 16) * 16
     film = np.full((frames, height, width, 3), 127, np.uint8)

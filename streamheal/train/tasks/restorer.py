@@ -1,4 +1,4 @@
-"""The project's own trunk: pixels first, then whole tracks, then who it is and how it looks, then a critic's opinion."""
+"""The project's own trunk: pixels first, then tracks, then who it is and how it looks, then a critic's opinion."""
 
 import torch
 from torch import nn

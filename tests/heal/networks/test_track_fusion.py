@@ -1,0 +1,198 @@
+"""What brings a track's crops together: registration, and the promise that one crop alone stays what it is."""
+
+import pytest
+import torch
+
+from streamheal.faces import alignment
+from streamheal.heal import networks
+from streamheal.heal.networks.across_track import restore_track
+from streamheal.heal.networks.registration import register
+from streamheal.heal.networks.track_fusion import TrackFusion
+from streamheal.heal.networks.warping import compose, invert, rescale, similarity, warp
+from tests.faces.portrait import astronaut
+from tests.heal.networks.sample import SMALL, stir
+
+ONES = torch.ones(1, 1, 16, 16)
+
+
+def face(size: int = 128) -> torch.Tensor:
+    """`(1, 3, size, size)`, an aligned portrait."""
+    aligned = alignment.cut(*astronaut(128)).image
+    picture = torch.from_numpy(aligned).permute(2, 0, 1)[None].float() / 255
+    return torch.nn.functional.interpolate(picture, (size, size), mode="area")
+
+
+def moved(shift: tuple[float, float], angle: float = 0.0, scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A crop of 16 px of a face that lies elsewhere in it, and the map from the first one's pixels to its own."""
+    there = similarity(
+        angle=torch.tensor([angle]), scale=torch.tensor([scale]), shift=torch.tensor([shift]) * 8, side=128
+    )
+    return torch.nn.functional.interpolate(warp(face(), invert(there)), (16, 16), mode="area"), rescale(there, 1 / 8)
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Mean distance in px of what two maps make of five points of a face."""
+    points = torch.tensor([[4.0, 5, 1], [11, 5, 1], [7.5, 8, 1], [5, 11, 1], [10, 11, 1]]).T
+    return float(((one - other) @ points).norm(dim=1).mean())
+
+
+def fusion(out: int = 8) -> TrackFusion:
+    torch.manual_seed(0)
+    made = networks.build("track-fusion", {"width": 8, "out": out}).eval()
+    stir(made)
+    return made
+
+
+def tracks(frames: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two tracks of the portrait, moving, and hidden by a bar elsewhere in each crop."""
+    crops = [moved((0.3 * t, -0.2 * t), 0.02 * t)[0] for t in range(frames)]
+    lr = torch.stack([torch.cat(crops), torch.cat(crops).flip(3)])
+    visible = torch.ones(2, frames, 1, 16, 16)
+    for t in range(frames):
+        visible[:, t, :, 3 + 4 * t : 6 + 4 * t] = 0
+    return lr * visible, visible
+
+
+class TestMaps:
+    def test_there_and_back_is_nowhere(self):
+        there = similarity(angle=torch.tensor([0.1]), scale=torch.tensor([1.1]), shift=torch.tensor([[3.0, -2.0]]))
+        torch.testing.assert_close(compose(invert(there), there), torch.eye(2, 3)[None], atol=1e-5, rtol=0)
+
+    def test_on_a_smaller_grid_a_point_goes_to_the_same_place(self):
+        there = similarity(angle=torch.tensor([0.1]), scale=torch.tensor([1.1]), shift=torch.tensor([[3.0, -2.0]]))
+        large, small = torch.tensor([40.0, 90.0]), (torch.tensor([40.0, 90.0]) + 0.5) / 8 - 0.5
+        gone = there[0, :, :2] @ large + there[0, :, 2]
+        gone_small = rescale(there, 1 / 8)[0, :, :2] @ small + rescale(there, 1 / 8)[0, :, 2]
+        torch.testing.assert_close((gone_small + 0.5) * 8 - 0.5, gone, atol=1e-3, rtol=0)
+
+
+class TestRegistration:
+    @pytest.mark.parametrize(
+        ("shift", "angle", "scale"), [((0.9, -0.6), 0, 1), ((0.4, 0.7), 0.05, 0.97), ((-1.0, 1.0), -0.05, 1.03)]
+    )
+    def test_finds_where_a_tiny_face_went_to_a_tenth_of_a_pixel(self, shift, angle, scale):
+        other, true = moved(shift, angle, scale)
+        found, fit = register(face(16), ONES, other, ONES)
+        assert apart(found, true) < 0.1
+        assert apart(torch.eye(2, 3)[None], true) > 0.5
+        assert fit > 0.95
+
+    def test_what_hides_does_not_lead_it_astray(self):
+        other, true = moved((0.9, -0.6))
+        here, there = ONES.clone(), ONES.clone()
+        here[..., 2:7, 3:9], there[..., 9:14, 6:12] = 0, 0  # black in either crop, elsewhere
+        found, _ = register(face(16) * here, here, other * there, there)
+        assert apart(found, true) < 0.2
+
+    def test_another_light_does_not_matter(self):
+        other, true = moved((0.9, -0.6))
+        found, fit = register(face(16), ONES, other * 0.6 + 0.2, ONES)
+        assert apart(found, true) < 0.1
+        assert fit > 0.95
+
+    def test_what_is_no_such_face_fits_badly(self):
+        noise = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        assert register(face(16), ONES, noise, ONES)[1] < 0.5
+
+    def test_nothing_visible_is_no_fit_and_no_failure(self):
+        found, fit = register(face(16), ONES, face(16), ONES * 0)
+        assert torch.isfinite(found).all()
+        assert fit < 0.5
+
+
+class TestFusion:
+    @torch.inference_mode()
+    def test_one_crop_alone_comes_back_as_it_went_in(self):
+        lr, visible = tracks(1)
+        fused = fusion()(lr, visible, torch.ones(2, 1, dtype=torch.bool))
+        assert torch.equal(fused.lr, lr[:, 0])
+        assert torch.equal(fused.visible, visible[:, 0])
+        assert not fused.features.any()
+
+    @torch.inference_mode()
+    def test_a_track_of_one_beside_a_longer_one_stays_alone(self):
+        lr, visible = tracks(3)
+        valid = torch.tensor([[True, False, False], [True, True, True]])
+        fused = fusion()(lr, visible, valid)
+        assert torch.equal(fused.lr[0], lr[0, 0])
+        assert torch.equal(fused.visible[0], visible[0, 0])
+        assert not fused.features[0].any()
+        assert not torch.equal(fused.lr[1], lr[1, 0])
+
+    @torch.inference_mode()
+    @pytest.mark.parametrize("padding", [0.0, 1.0, float("nan")])
+    def test_padding_has_no_influence(self, padding):
+        lr, visible = tracks(3)
+        valid = torch.ones(2, 3, dtype=torch.bool)
+        longer = torch.cat([lr, torch.full_like(lr, padding)], 1)
+        hidden = torch.cat([visible, torch.full_like(visible, padding)], 1)
+        fused = fusion()(longer, hidden, torch.cat([valid, ~valid], 1))
+        without = fusion()(lr, visible, valid)
+        for name in ("lr", "visible", "features"):
+            assert torch.equal(getattr(fused, name), getattr(without, name))
+        assert not fused.weights[:, 3:].any()
+
+    @torch.inference_mode()
+    def test_the_order_of_the_others_does_not_matter(self):
+        lr, visible = tracks(3)
+        valid = torch.ones(2, 3, dtype=torch.bool)
+        fused, turned = fusion()(lr, visible, valid), fusion()(lr[:, [0, 2, 1]], visible[:, [0, 2, 1]], valid)
+        torch.testing.assert_close(fused.lr, turned.lr)
+        torch.testing.assert_close(fused.weights, turned.weights[:, [0, 2, 1]])
+
+    @torch.inference_mode()
+    def test_untrained_it_shows_what_another_crop_shows_of_the_hidden(self):
+        lr, visible = tracks(3)
+        true = face(16)
+        fused = networks.build("track-fusion").eval()(lr, visible, torch.ones(2, 3, dtype=torch.bool))
+        hidden = (visible[:1, 0] == 0).expand(-1, 3, -1, -1)
+        assert (lr[:1, 0] - true)[hidden].abs().mean() > 0.2
+        assert (fused.lr[:1] - true)[hidden].abs().mean() < 0.03
+        assert fused.visible[:1][hidden[:, :1]].mean() > 0.9
+
+    @torch.inference_mode()
+    def test_what_no_crop_shows_stays_hidden(self):
+        lr, visible = tracks(3)
+        visible[:, :, :, 3:6] = 0
+        fused = networks.build("track-fusion").eval()(lr * visible, visible, torch.ones(2, 3, dtype=torch.bool))
+        assert fused.visible[:, :, 4].max() < 0.3
+
+    @torch.inference_mode()
+    def test_another_thing_is_not_taken_for_the_face(self):
+        lr, visible = tracks(2)
+        lr[:, 1] = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * visible[:, 1]
+        fused = networks.build("track-fusion").eval()(lr, visible, torch.ones(2, 2, dtype=torch.bool))
+        assert fused.visible.mean() - visible[:, 0].mean() < 0.05
+
+    def test_every_parameter_gets_a_gradient(self):
+        network = fusion().train()
+        fused = network(*tracks(3), torch.ones(2, 3, dtype=torch.bool))
+        (fused.lr.pow(2).mean() + fused.features.pow(2).mean()).backward()
+        assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+class TestAcrossTrack:
+    @torch.inference_mode()
+    def test_one_crop_alone_is_restored_exactly_as_without(self):
+        network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8}).eval()
+        stir(network)
+        lr, visible = tracks(3)
+        alone = torch.tensor([[True, False, False]] * 2)
+        assert torch.equal(restore_track(network, None, lr, visible, alone)[0].hr, network(lr[:, 0], visible[:, 0]).hr)
+
+    @torch.inference_mode()
+    @pytest.mark.parametrize("system", ["fcsr-gan", "ofhnet", "jdsr-gan"])
+    def test_any_system_is_served_by_a_fusion_beside_it(self, system):
+        network = networks.build(system, SMALL[system]).eval()
+        lr, visible = tracks(3)
+        beside = networks.build("track-fusion").eval()
+        alone, still = torch.tensor([[True, False, False]] * 2), network(lr[:, 0], visible[:, 0]).hr
+        together = restore_track(network, beside, lr, visible, torch.ones(2, 3, dtype=torch.bool))[0].hr
+        assert together.shape == (2, 3, 128, 128)
+        assert not torch.equal(together, still)
+        assert torch.equal(restore_track(network, beside, lr, visible, alone)[0].hr, still)
+
+    def test_a_network_without_fusion_asks_for_one(self):
+        network = networks.build("lr-trunk", SMALL["lr-trunk"])
+        with pytest.raises(ValueError, match="LrTrunk has no fusion of its own: give one"):
+            restore_track(network, None, *tracks(1), torch.ones(2, 1, dtype=torch.bool))
