@@ -57,22 +57,31 @@ def evaluate(
     protocol: str | None = None,
     path: Path | None = None,
     pictures: int | None = None,
+    against: str | None = None,
 ) -> str:
     """Judge a shipped model, all those of a system, or one of the detectors that others made; or, at `path`, weights
-    that don't ship. Returns Markdown, and writes it into `out`. `protocol`, `pictures`: as in `evaluate.evaluate`."""
+    that don't ship. Returns Markdown, and writes it into `out`. `protocol`, `pictures`: as in `evaluate.evaluate`;
+    `against`: as there, a path or the name of a shipped model."""
     files = [] if path or name in DETECTORS_OF_OTHERS else _shipped(name)
     if name in DETECTORS_OF_OTHERS or any(file.kind == "detector" for file in files):
-        if protocol or pictures:
-            raise ConfigError(f"{name} is a detector; --protocol and --pictures are for restorers")
+        if protocol or pictures or against:
+            raise ConfigError(f"{name} is a detector; --protocol, --pictures and --against are for restorers")
         from streamheal.train import detection_recall
 
         return markdown(detection_recall.evaluate(name, data, out))
     from streamheal.train import evaluate as judges
 
-    ask = {"protocol": protocol, "pictures": pictures or judges.PICTURES}
+    ask = {"protocol": protocol, "pictures": pictures or judges.PICTURES, "against": _weights(against)}
     if path:
         return markdown(judges.evaluate(name, data, out, path=path, **ask))
     return "\n".join(markdown(judges.evaluate(file.name, data, out, **ask)) for file in files)
+
+
+def _weights(name: str | None) -> Path | None:
+    """The file at the path, or of the shipped model, `name`. Raises WeightsError where there is neither."""
+    if name is None or Path(name).is_file():
+        return Path(name) if name else None
+    return weights.find(name).path
 
 
 def _shipped(name: str) -> list[weights.WeightFile]:

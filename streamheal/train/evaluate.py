@@ -11,7 +11,7 @@ import torch
 from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import judge_embedder, judge_occlusion, judge_priors, judge_restorer
+from streamheal.train import judge_embedder, judge_occlusion, judge_priors, judge_restorer, judge_track
 from streamheal.train.judge_restorer import PICTURES
 from streamheal.train.report import Evaluation, markdown
 from streamheal.train.sheets import save_picture
@@ -23,7 +23,9 @@ JUDGES = {
     "landmarks": judge_priors.judge_landmarks,
     "parsing": judge_priors.judge_parsing,
 }
-"""Kind → judge; restorers have their own, which knows protocols."""
+"""Kind → judge; restorers have their own, which knows protocols, and so has what fuses tracks for them."""
+
+TRACK = "track"
 
 
 def evaluate(
@@ -36,12 +38,14 @@ def evaluate(
     pictures: int = PICTURES,
     cache: Path | None = None,
     threads: int | None = None,
+    against: Path | None = None,
 ) -> Evaluation:
     """Judge the shipped weights `model`, or those at `path` that are to become it. Fixed, seeded subsets of the test
     shards: the same figures each time. Writes MODEL.json, MODEL.md, MODEL.png into `out_dir`; with a protocol,
     MODEL-PROTOCOL.json and so on.
 
-    protocol: of a restorer, one of judge_restorer.GROUPS; all that fit it by default. pictures: of each, at most.
+    protocol: of a restorer, one of judge_restorer.GROUPS, or "track"; all of those groups that fit it by default.
+    pictures: of each, at most. against: of protocol track, weights of another restorer, to be met by single frames.
 
     Raises WeightsError on weights that are not there or not whole, ConfigError where no judge is for their kind, or the
     protocol is not one for them.
@@ -53,12 +57,19 @@ def evaluate(
     header = weights.load(file)[1]
     system, cache = header["system"], cache or out_dir / "cache"
     kind = KINDS.get(system)
-    if kind != "restorer" and kind not in JUDGES:
-        raise ConfigError(f"no judge for {system}; there are for restorers, {', '.join(JUDGES)}")
-    if kind != "restorer" and protocol:
+    if kind not in ("restorer", "fusion", *JUDGES):
+        raise ConfigError(f"no judge for {system}; there are for restorers, fusion, {', '.join(JUDGES)}")
+    if kind != "restorer" and protocol and (kind, protocol) != ("fusion", TRACK):
         raise ConfigError(f"{model} is no restorer ({kind}): leave the protocol out")
+    if against and (kind, protocol) != ("restorer", TRACK):
+        raise ConfigError(f"--against is for a restorer under --protocol {TRACK}")
     with torch.inference_mode():
-        if kind == "restorer":
+        if kind == "fusion":
+            tables, settings, sheet = judge_track.judge_fusion(network, data_dir, cache, pictures)
+        elif protocol == TRACK:
+            other = networks.load(against) if against else None
+            tables, settings, sheet = judge_track.judge(network, data_dir, cache, against=other, pictures=pictures)
+        elif kind == "restorer":
             ask = {"protocol": protocol, "pictures": pictures}
             tables, settings, sheet = judge_restorer.judge(system, network, data_dir, cache, **ask)
         else:

@@ -31,12 +31,14 @@ def overview(trials: list[Trial]) -> list[Table]:
     title, note = f"Pixels, {side // first.scale} → {side} px", f"{first.subjects.what}. RGB; jdsr on Y."
     found = [Table(title, note, ["protocol, method", "PSNR dB", "SSIM"], rows)]
     if first.subjects.known is not None:
-        rows = [["clean picture", "–", *_recognised(first, first.truth.seen["embeddings"], [1e-2], RANKS[:1])]]
+        known = first.subjects.known
+        clean = recognised(first.truth.seen["embeddings"], known, [1e-2], RANKS[:1])
+        rows = [["clean picture", "–", *clean]]
         for t in trials:
             for name, method in t.methods.items():
-                recognised = _recognised(t, method.embeddings, [1e-2], RANKS[:1])
-                rows.append([f"{t.protocol}, {name}", cell(method.each["cosine"]), *recognised])
-        note = f"{len(first.subjects.known)} people, one clean gallery picture each; cosine to the same picture, clean."
+                found_again = recognised(method.embeddings, known, [1e-2], RANKS[:1])
+                rows.append([f"{t.protocol}, {name}", cell(method.each["cosine"]), *found_again])
+        note = f"{len(known)} people, one clean gallery picture each; cosine to the same picture, clean."
         found.append(Table("Identity (LFW)", note, ["probe", "cosine", "TAR at FAR 1e-2", "rank-1"], rows))
     return found
 
@@ -84,7 +86,7 @@ def recognition(trial: Trial) -> Table | None:
     columns = ["probe", *(f"TAR at FAR {far}" for far in FARS), *(f"rank-{rank}" for rank in RANKS)]
     probes = {"clean picture": trial.truth.seen["embeddings"]}
     probes |= {name: found.embeddings for name, found in trial.methods.items()}
-    rows = [[name, *_recognised(trial, seen, FARS.values(), RANKS)] for name, seen in probes.items()]
+    rows = [[name, *recognised(seen, trial.subjects.known, FARS.values(), RANKS)] for name, seen in probes.items()]
     note = f"{len(trial.subjects.known)} people, one clean gallery picture each."
     return Table(f"{trial.protocol}: recognition", note, columns, rows)
 
@@ -130,9 +132,9 @@ def cell(values: np.ndarray) -> Cell:
     return metrics.interval(known) if len(known) else "–"
 
 
-def _recognised(trial: Trial, embeddings: np.ndarray, fars: Iterable[float], ranks: Iterable[int]) -> list[Cell]:
-    """Row i of `embeddings` and of the gallery are one person."""
-    scores = embeddings @ trial.subjects.known.T
+def recognised(embeddings: np.ndarray, known: np.ndarray, fars: Iterable[float], ranks: Iterable[int]) -> list[Cell]:
+    """TAR at each FAR, then each rank. Row i of `embeddings` and of `known`, the gallery, are one person."""
+    scores = embeddings @ known.T
     people = len(scores)
     same = np.eye(people, dtype=bool)
     found: list[Cell] = []
