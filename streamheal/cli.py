@@ -168,7 +168,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Where the figures go; default: runs/evaluate-NAME.")] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd or cctv (default: all that fit), or track."),
+        typer.Option(
+            help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd, cctv (default: all that fit), or track."
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Judge this file (.safetensors), which doesn't ship yet.")
@@ -184,6 +186,18 @@ def evaluate(
     target = out or Path("runs") / f"evaluate-{name}"
     typer.echo(judge(name, data, target, protocol=protocol, path=weights, pictures=pictures, against=against))
     typer.echo(f"written to {target}")
+
+
+@app.command()
+def calibrate(
+    name: Annotated[str, typer.Argument(help="A restorer or an embedder in models/manifest.json.")],
+    data: Data,
+    cache: Annotated[Path, typer.Option(help="Where decoded pictures are kept.")] = Path("runs/cache"),
+) -> None:
+    """Fit what a model's evidence and cosines are worth, on tuning people; writes models/NAME.calibration.json."""
+    from streamheal.train.calibrate import calibrate as fit
+
+    typer.echo(f"written to {fit(name, data, cache)}, pinned in manifest.json")
 
 
 @data_app.command()
