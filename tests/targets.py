@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import numpy as np
 from streamheal.config import Gallery, Kafka, Output, PipelineConfig, Source
 from streamheal.errors import SinkError
 from streamheal.publish import event
-from streamheal.records import Face, HealedFace, ModelUsed, Provenance
+from streamheal.records import Face, FaceCrop, HealedFace, ModelUsed, Provenance
 from tests.publish.sample import healed_face
 from tests.video.clips import number_in
 
@@ -73,10 +74,20 @@ class NumberedFaces:
         return [faces_at(n % self._every if self._every else n) for n in numbers]
 
 
+class NothingHidden:
+    """In place of the segmenter: all of every crop is visible."""
+
+    def __init__(self, *_settings: str):
+        pass
+
+    def look(self, crops: Sequence[FaceCrop]) -> list[FaceCrop]:
+        return [replace(crop, visible=np.ones(crop.image.shape[:2], np.float32)) for crop in crops]
+
+
 class NothingHealed:
     """In place of the healer: the best crop as it is."""
 
-    def __init__(self, config: PipelineConfig, detector: ModelUsed):
+    def __init__(self, config: PipelineConfig, detector: ModelUsed, segmenter: NothingHidden):
         self._made = Provenance("stand-in", (detector,), (), "none", "a stand-in heals nothing")
 
     def heal(self, jobs, *, restoring: bool = True) -> list[HealedFace]:
@@ -99,7 +110,9 @@ class NothingHealed:
 
 def with_stand_ins(detector: NumberedFaces) -> type:
     """`Pipeline` as it is, but for the networks. For processes of their own only: it changes the modules."""
-    sys.modules["streamheal.heal.healer"] = types.SimpleNamespace(Healer=NothingHealed)  # the real one loads torch
+    # The real ones load torch.
+    sys.modules["streamheal.heal.occlusion"] = types.SimpleNamespace(OcclusionSegmenter=NothingHidden)
+    sys.modules["streamheal.heal.healer"] = types.SimpleNamespace(Healer=NothingHealed)
     from streamheal.pipeline import run
 
     run.build_detector = lambda settings: detector
