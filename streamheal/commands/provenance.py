@@ -34,23 +34,34 @@ def provenance(
 ) -> None:
     """Show how a picture came to be, and check its C2PA signature where it has one. Exit status 1: it is not valid."""
     from streamheal.publish.provenance_c2pa import read_credentials
-    from streamheal.publish.provenance_xmp import read_provenance
 
     png = _read(picture)
     try:
         credentials = read_credentials(png, _text(anchors))
-        said = read_provenance(png)
+        said, unread = _provenance(png, signed=credentials is not None)
     except ProvenanceError as error:
         raise ProvenanceError(f"{picture}: {error}") from error
     if as_json:
         signature = credentials and {k: v for k, v in asdict(credentials).items() if k != "original"}
-        typer.echo(json.dumps({"picture": asdict(said), "signature": signature}))
+        typer.echo(json.dumps({"picture": said and asdict(said), "signature": signature}))
     else:
-        lines = _said(said) + _signed(credentials)
+        lines = (_said(said) if said else [("picture", unread)]) + _signed(credentials)
         width = max(len(name) for name, _ in lines)
         typer.echo("\n".join(f"{name:<{width}}  {_printable(text)}" for name, text in lines))
     if credentials is not None and credentials.state == "invalid":
         raise typer.Exit(1)
+
+
+def _provenance(png: bytes, *, signed: bool) -> "tuple[PictureProvenance | None, str]":
+    """What the picture says, or why it says nothing. Raises ProvenanceError if it isn't even signed."""
+    from streamheal.publish.provenance_xmp import read_provenance
+
+    try:
+        return read_provenance(png), ""
+    except ProvenanceError as error:
+        if not signed:
+            raise
+        return None, str(error)
 
 
 def _said(made: "PictureProvenance") -> list[tuple[str, str]]:
