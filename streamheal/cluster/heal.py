@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from streamheal import pipeline_file
 from streamheal.cluster.worker import HealWorker
 from streamheal.config import PipelineConfig
 from streamheal.faces.detector import build_detector
@@ -12,9 +13,8 @@ from streamheal.forgotten import Forgotten
 from streamheal.kept import Kept
 from streamheal.pipeline.audited import audited
 from streamheal.pipeline.patience import Patience
+from streamheal.publish.signing import signing
 from streamheal.watch.counters import Counters
-
-from streamheal import pipeline_file
 
 
 class HealNode:
@@ -37,9 +37,10 @@ class HealNode:
 
     def run(self) -> dict[str, int]:
         """Heal until `stop`; returns what was counted. Raises StreamhealError where nothing can be healed."""
+        sign = signing(self.config.provenance.c2pa)
         from streamheal.heal.healer import Healer  # imports torch, which takes seconds: errors above come at once
 
-        healer = Healer(self.config, build_detector(self.config.detector).model)
+        healer = sign(Healer(self.config, build_detector(self.config.detector).model))
         kept, patiently = Kept.of_heal(self.config), Patience(self._stop, self.counters)
         with ExitStack() as stack:
             patiently(lambda: stack.enter_context(audited(kept.audit, self.config, self.counters)))
