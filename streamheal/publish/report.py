@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streamheal.publish import honesty
 from streamheal.publish.folder import read_events, read_picture
 from streamheal.publish.pictures import from_png, png
 from streamheal.vault import Vault
@@ -37,6 +38,7 @@ def write_report(folder: Path, *, title: str, facts: dict[str, str], vault: Vaul
         facts=rows,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         note=note,
+        toggle=_TOGGLE if any("hallucinated" in e["pictures"] for e in shown) else "",
         tracks="".join(_track(folder, e, vault) for e in shown) or "<p>No face was published.</p>",
     )
     target = folder / NAME
@@ -60,7 +62,12 @@ def _track(folder: Path, event: dict, vault: Vault) -> str:
     ]
     if event["restored"]:
         share = event["restored"]["evidence_share"]
-        figures.append(_figure(picture("restored"), "Restored", "made by a network"))
+        invented = picture("hallucinated") > 127 if "hallucinated" in event["pictures"] else None
+        words = (
+            "made by a network" if invented is None else f"made by a network; hatched: {invented.mean():.0%} invented"
+        )
+        over = None if invented is None else honesty.hatch(invented)
+        figures.append(_figure(picture("restored"), "Restored", words, over=over))
         figures.append(_figure(_evidence(picture("evidence")), "Evidence", f"{share:.0%} backed by what was seen"))
     else:
         figures.append(
@@ -78,6 +85,7 @@ def _track(folder: Path, event: dict, vault: Vault) -> str:
     if event["restored"]:
         drift = event["restored"]["drift"]
         facts["identity drift"] = f"{drift:.2f} (1 − cosine between the embeddings of original and restored)"
+    facts |= honesty.facts(event)
     lines = "".join(f"<dt>{k}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
     head = f"{html.escape(event['camera'])} · track {event['track']} · revision {event['revision']}"
     head = f"<h2>{head} <small>{event['reason']}</small></h2>"
@@ -101,14 +109,20 @@ def _evidence(evidence: np.ndarray) -> np.ndarray:
     return np.uint8(np.array([30, 90, 190]) * share + np.array([250, 150, 40]) * (1 - share))
 
 
-def _figure(picture: np.ndarray, name: str, text: str) -> str:
-    data = base64.b64encode(png(picture)).decode()
+def _figure(picture: np.ndarray, name: str, text: str, over: np.ndarray | None = None) -> str:
+    """`over`: RGBA laid over the picture, which the box at the top of the page takes away."""
+    laid = "" if over is None else f'<img class="hatch" alt="" src="{_source(over)}">'
     return (
-        f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
+        f'<figure><span><img alt="{name}" src="{_source(picture)}">{laid}</span>'
         f"<figcaption><b>{name}</b><br>{html.escape(text)}</figcaption></figure>"
     )
 
 
+def _source(picture: np.ndarray) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+
+
+_TOGGLE = '<input type="checkbox" id="hatched" checked> <label for="hatched">Hatch what was invented</label>'
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title><style>
@@ -120,6 +134,8 @@ section {{ border: 1px solid #8884; border-radius: .6rem; padding: 1rem; margin:
 section > div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 figure {{ margin: 0; width: 11rem; }} figcaption {{ font-size: .85rem; }}
 img {{ width: 11rem; height: 11rem; image-rendering: pixelated; border-radius: .3rem; background: #8882; }}
+figure span {{ position: relative; display: block; height: 11rem; }}
+.hatch {{ position: absolute; inset: 0; background: none; }} #hatched:not(:checked) ~ section .hatch {{ display: none; }}
 figure.none p {{ width: 11rem; height: 11rem; margin: 0; display: grid; place-items: center; text-align: center;
   background: #8882; border-radius: .3rem; font-size: .85rem; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; margin: 0;
@@ -130,8 +146,13 @@ aside {{ border-left: .25rem solid #fa9628; padding: .1rem 1rem; margin: 1rem 0;
 <h1>{title}</h1>
 <aside><p><b>Original</b> is what the camera saw. <b>Restored</b> is partly invented by a network: blue evidence marks
 pixels that visible input backs, orange those that it does not. A restored face is a lead, never proof of who somebody
-is; compare with the original first.</p></aside>
+is; compare with the original first, and match with the original's embedding.</p><p>Too little visible input stands behind
+the <b>hatched</b> parts: they show what such a face may look like there, not what it does. The rest is not the truth
+either, only nearer to it. How often a face is <b>recognised</b> is what came out for faces of this size and visibility
+of other people, before another camera: it says how much a match of such a face is worth, and nothing about whether this
+one is anybody.</p></aside>
 <dl>{facts}<dt>report made</dt><dd>{made}</dd></dl>{note}
+{toggle}
 {tracks}
 </body></html>
 """

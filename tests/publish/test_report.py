@@ -2,10 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from streamheal.errors import VaultError
 from streamheal.publish.folder import FolderSink
+from streamheal.publish.honesty import HATCH_SCALE, hatch, in_words
 from streamheal.publish.report import write_report
 from streamheal.vault import Vault
 from tests.publish.faces import healed_face
@@ -22,6 +24,51 @@ def report(path, *faces, vault=None, **facts) -> str:
 def test_each_track_shows_original_hidden_restored_and_evidence_in_that_order(tmp_path):
     page = report(tmp_path, healed_face(track=1), healed_face(track=2, seed=1))
     assert re.findall(r'alt="(\w+)"', page) == ["Original", "Hidden", "Restored", "Evidence"] * 2
+
+
+def test_what_was_invented_is_hatched_until_the_box_is_cleared(tmp_path):
+    page = report(tmp_path, healed_face(calibrated=True), healed_face(track=2))
+    assert page.count('class="hatch"') == 1, "only one of the two faces says what was invented"
+    assert "hatched: 38% invented" in page
+    box, sheet = page.index('id="hatched" checked'), page.index("#hatched:not(:checked) ~ section .hatch")
+    assert sheet < box < page.index("<section>"), "the rule takes away what stands in sections after the box"
+    assert "<script" not in page
+
+
+def test_without_a_mask_there_is_nothing_to_clear(tmp_path):
+    assert 'type="checkbox"' not in report(tmp_path, healed_face())
+
+
+def test_the_original_is_the_first_in_words_too(tmp_path):
+    page = report(tmp_path, healed_face(calibrated=True))
+    places = [page.index(f"<dt>{name}") for name in (
+        "to match with", "original, recognised", "mean of the track, recognised", "restored, recognised",
+        "restored, same person",
+    )]  # fmt: skip
+    assert places == sorted(places)
+    assert "seldom (11 in 100), at a threshold (0.45) that 1 in 100 strangers pass" in page
+    assert "less often than not (31 in 100); never a proof" in page
+    assert "nine in ten pixels are off by at most 31 where seen, 66 where hatched (of 255)" in page
+
+
+def test_of_an_abstained_face_only_the_original_is_spoken_of(tmp_path):
+    page = report(tmp_path, healed_face(calibrated=True, restored=False))
+    assert "original, recognised" in page and "restored, recognised" not in page and "where hatched" not in page
+
+
+def test_the_hatch_covers_nothing_that_was_seen():
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 3:7] = True
+    overlay = hatch(mask)
+    shown = overlay[..., 3].reshape(8, HATCH_SCALE, 8, HATCH_SCALE).max((1, 3)) > 0
+    assert not shown[~mask].any()
+    assert shown[2, 3:7].all() and shown[5, 3:7].all() and shown[2:6, 3].all() and shown[2:6, 6].all(), "its outline"
+
+
+@pytest.mark.parametrize(("share", "words"), [(0, "hardly ever (0 in 100)"), (0.5, "half of the time (50 in 100)"),
+                                              (1, "nearly always (100 in 100)")])  # fmt: skip
+def test_a_probability_has_a_word_and_its_number(share, words):
+    assert in_words(share) == words
 
 
 def test_the_page_is_self_contained(tmp_path):
