@@ -37,9 +37,8 @@ def facts(event: dict) -> dict[str, str]:
 
 
 def _recognised(match: dict) -> str:
-    return (
-        f"{in_words(match['true_accept_rate'])}, at a threshold ({match['threshold']:.2f}) that 1 in 100 strangers pass"
-    )
+    words, threshold = in_words(match["true_accept_rate"]), match["threshold"]
+    return f"{words}, at a threshold ({threshold:.2f}) that 1 in 100 strangers pass"
 
 
 def hatch(hallucinated: np.ndarray) -> np.ndarray:

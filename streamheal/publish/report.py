@@ -63,10 +63,9 @@ def _track(folder: Path, event: dict, vault: Vault) -> str:
     if event["restored"]:
         share = event["restored"]["evidence_share"]
         invented = picture("hallucinated") > 127 if "hallucinated" in event["pictures"] else None
-        words = (
-            "made by a network" if invented is None else f"made by a network; hatched: {invented.mean():.0%} invented"
-        )
-        over = None if invented is None else honesty.hatch(invented)
+        words, over = "made by a network", None
+        if invented is not None:
+            words, over = f"{words}; hatched: {invented.mean():.0%} invented", honesty.hatch(invented)
         figures.append(_figure(picture("restored"), "Restored", words, over=over))
         figures.append(_figure(_evidence(picture("evidence")), "Evidence", f"{share:.0%} backed by what was seen"))
     else:
@@ -135,7 +134,8 @@ section > div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 figure {{ margin: 0; width: 11rem; }} figcaption {{ font-size: .85rem; }}
 img {{ width: 11rem; height: 11rem; image-rendering: pixelated; border-radius: .3rem; background: #8882; }}
 figure span {{ position: relative; display: block; height: 11rem; }}
-.hatch {{ position: absolute; inset: 0; background: none; }} #hatched:not(:checked) ~ section .hatch {{ display: none; }}
+.hatch {{ position: absolute; inset: 0; background: none; }}
+#hatched:not(:checked) ~ section .hatch {{ display: none; }}
 figure.none p {{ width: 11rem; height: 11rem; margin: 0; display: grid; place-items: center; text-align: center;
   background: #8882; border-radius: .3rem; font-size: .85rem; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; margin: 0;
@@ -146,11 +146,11 @@ aside {{ border-left: .25rem solid #fa9628; padding: .1rem 1rem; margin: 1rem 0;
 <h1>{title}</h1>
 <aside><p><b>Original</b> is what the camera saw. <b>Restored</b> is partly invented by a network: blue evidence marks
 pixels that visible input backs, orange those that it does not. A restored face is a lead, never proof of who somebody
-is; compare with the original first, and match with the original's embedding.</p><p>Too little visible input stands behind
-the <b>hatched</b> parts: they show what such a face may look like there, not what it does. The rest is not the truth
-either, only nearer to it. How often a face is <b>recognised</b> is what came out for faces of this size and visibility
-of other people, before another camera: it says how much a match of such a face is worth, and nothing about whether this
-one is anybody.</p></aside>
+is; compare with the original first, and match with the original's embedding.</p>
+<p>Too little visible input stands behind the <b>hatched</b> parts: they show what such a face may look like there, not
+what this one does. The rest is not the truth either, only nearer to it. How often a face is <b>recognised</b> was
+measured on other people, of whom as little was seen: it says what a match of such a face is worth, and nothing of who
+this one is.</p></aside>
 <dl>{facts}<dt>report made</dt><dd>{made}</dd></dl>{note}
 {toggle}
 {tracks}
