@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import streamheal
 from streamheal import weights
 from streamheal.errors import ConfigError, SourceError, WeightsError
 from streamheal.pipeline import Pipeline, Summary
@@ -83,6 +84,21 @@ def test_provenance_names_every_network_by_its_hash(healed):
     roles = {m["role"]: m["sha256"] for m in event["provenance"]["models"]}
     assert set(roles) == {"detector", "occlusion", "restorer", "embedder"}
     assert all(len(sha) == 64 for sha in roles.values())
+
+
+def test_a_picture_says_of_itself_what_its_event_says_of_it(healed):
+    for event in read_events(healed):
+        made = event["provenance"]
+        for kind, name in event["pictures"].items():
+            said = streamheal.read_provenance((healed / name).read_bytes())
+            assert (said.kind, said.event, said.camera) == (kind, event["id"], event["camera"])
+            assert said.sources[0].sequence == event["original"]["frame"]
+            if kind == "restored":
+                frames = [source.sequence for source in said.sources]
+                assert frames == made["source_frames"] == [source["frame"] for source in made["sources"]]
+                assert {m.sha256 for m in said.models} < {m["sha256"] for m in made["models"]}
+                assert said.settings == made["settings"] and said.settings["restorer.max_yaw"] == "60.0"
+                assert said.marked and event["restored"]["marked"]
 
 
 def test_embeddings_are_unit_vectors_and_the_original_comes_first(healed):

@@ -106,12 +106,12 @@ def read_provenance(png: bytes) -> PictureProvenance:
 
 
 def _properties(made: PictureProvenance) -> dict[str, str]:
-    by_network = [model for model in made.models if model.role == "restorer"] if made.restorer else []
+    by_network = [m for m in made.models if m.role in ("restorer", "fusion")] if made.restorer else []
     seen = made.sources[0] if made.sources and made.sources[0].clock != "media" else None
     return {
         "Iptc4xmpExt:DigitalSourceType": made.digital_source_type,
-        "Iptc4xmpExt:AISystemUsed": ", ".join(model.name for model in by_network),
-        "Iptc4xmpExt:AISystemVersionUsed": ", ".join(f"sha256 {model.sha256}" for model in by_network),
+        "Iptc4xmpExt:AISystemUsed": ", ".join(m.name for m in by_network),
+        "Iptc4xmpExt:AISystemVersionUsed": ", ".join(f"sha256 {m.sha256}" for m in by_network),
         "xmp:CreatorTool": made.software,
         "photoshop:DateCreated": iso_time(seen.captured_at) if seen else "",  # a recording may not know its date
         "streamheal:Kind": made.kind,
