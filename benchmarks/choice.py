@@ -18,6 +18,7 @@ from streamheal import weights
 from streamheal.heal.device import to_pictures
 from streamheal.heal.networks.layers import resample
 from streamheal.heal.restorer import Restorer
+from streamheal.heal.tracks import View
 from streamheal.train import data, degradation
 from streamheal.train.bank import Bank
 from streamheal.train.protocols import CAMERA_SHARES
@@ -53,11 +54,11 @@ def main() -> None:
     for what, shares in (("yes", hiding), ("no", {"none": 1})):
         for side in SIDES:
             crops, visible = degraded(clean, landmarks, bank, shares, side)
-            pictures, maps = list(to_pictures(crops)), list(visible[:, 0].numpy())
+            tracks = [[View(*crop)] for crop in zip(to_pictures(crops), visible[:, 0].numpy(), strict=True)]
             figures = [psnr(resample(crops, 128), clean)]
             for name, restorer in restorers.items():
                 began = time.perf_counter()
-                made = restorer.restore(pictures, maps).pictures
+                made = np.stack([face.picture for face in restorer.restore(tracks)])
                 took[name] += time.perf_counter() - began
                 figures.append(psnr(torch.from_numpy(made).permute(0, 3, 1, 2).float() / 255, clean))
             print(f"| {side} px | {what} | " + " | ".join(f"{figure:.2f}" for figure in figures) + " |", flush=True)

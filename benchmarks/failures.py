@@ -20,6 +20,7 @@ from streamheal.faces.alignment import similarity
 from streamheal.heal.device import to_pictures
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.heal.restorer import Restorer
+from streamheal.heal.tracks import View
 from streamheal.train import degradation
 from streamheal.train.bank import Bank
 from streamheal.video.sample import PEOPLE, photograph
@@ -40,7 +41,7 @@ def main() -> None:
     for name in arguments.only or known:
         restorer = Restorer(name, device="cpu", size=256 if name.endswith("-256") else 128)
         columns = [column for picture in truth for column in cases(picture, 32 if "-32" in name else 16, bank)]
-        made = restorer.restore([crop for crop, _ in columns], [visible for _, visible in columns]).pictures
+        made = [face.picture for face in restorer.restore([[View(*column)] for column in columns])]
         rows = [
             [enlarged(crop, cv2.INTER_NEAREST) for crop, _ in columns],
             [enlarged(np.uint8(255 * visible)[..., None].repeat(3, 2), cv2.INTER_NEAREST) for _, visible in columns],

@@ -146,11 +146,15 @@ class Tracker(Section):
 
 
 class Gallery(Section):
-    """The best crops of each track."""
+    """The crops of each track that are kept: sharp ones, that together show as much of the face as can be."""
 
     size: Annotated[int, Field(ge=1, le=64)] = Field(8, description="Crops kept per track.")
     min_crop: Annotated[int, Field(ge=8, le=128)] = Field(12, description="Smallest aligned crop side kept, pixels.")
-    improve_by: Share = Field(0.1, description="Publish again when the best quality score grew by this much.")
+    improve_by: Share = Field(
+        0.1,
+        description="Publish again when the best quality score, or the share of the face that the crops together show, "
+        "grew by this much.",
+    )
     min_interval: Seconds = Field(2.0, description="Seconds of stream time between publications of a track.")
 
 
@@ -178,7 +182,13 @@ class Restorer(Section):
     max_yaw: Annotated[float, Field(ge=0, le=90)] = Field(
         60, description="Degrees to the side beyond which nothing is restored: the networks know no profiles."
     )
-    batch: Annotated[int, Field(ge=1, le=256)] = Field(16, description="Faces per call, over all tracks.")
+    across_track: bool = Field(
+        True,
+        description="Restore a face from all crops of its gallery, where the network can; false: from the best.",
+    )
+    batch: Annotated[int, Field(ge=1, le=256)] = Field(
+        16, description="Faces per call, over all tracks; each with up to 8 crops."
+    )
     mark: bool = Field(True, description="A small visible mark on restored pictures.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, …")
 

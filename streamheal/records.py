@@ -58,7 +58,12 @@ class Quality:
     roll: float  # degrees, positive is clockwise in the picture
     exposure: float  # [0, 1], 1 = neither dark, nor blown out, nor flat
     visible: float  # [0, 1], share of the face oval that nothing hides
-    score: float  # [0, 1], the weighted sum by which the gallery chooses
+    score: float  # [0, 1], the weighted sum by which the gallery chooses, scaled by `visible`
+
+    @property
+    def clearness(self) -> float:
+        """[0, 1]: the score without what is hidden: how good the crop is where it is visible."""
+        return min(self.score / max(self.visible, 0.05), 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +96,7 @@ class HealJob:
     track: int
     revision: int  # from 1; grows with each publication of the track
     reason: PublishReason
-    crops: tuple[FaceCrop, ...]  # best first, at least one
+    crops: tuple[FaceCrop, ...]  # at least one: the best, then those that add most to what is before them
     first_seen: float
     last_seen: float
     frames: int  # frames in which the track was detected so far
@@ -110,7 +115,7 @@ class HealJob:
 class ModelUsed:
     """One network that had a part in a result."""
 
-    role: str  # "detector", "occlusion", "restorer", "embedder"
+    role: str  # "detector", "occlusion", "restorer", "fusion", "embedder"
     name: str
     sha256: str
 
@@ -145,7 +150,7 @@ class Provenance:
 
     software: str  # "streamheal 0.1.0"
     models: tuple[ModelUsed, ...]
-    source_frames: tuple[int, ...]  # sequence numbers of the crops that were used
+    source_frames: tuple[int, ...]  # sequence numbers of the crops that took part, the restored one first
     restorer: str
     restorer_reason: str  # why this restorer, in words
     digital_source_type: str = PARTLY_MADE

@@ -34,11 +34,6 @@ def shown(crop: FaceCrop) -> np.ndarray:
     return _averaged((crop.visible > 0.5).astype(np.float32))
 
 
-def clearness(crop: FaceCrop) -> float:
-    """[0, 1]: the crop's quality where it is visible: its score without the share that is hidden."""
-    return crop.quality.score / max(crop.quality.visible, 0.05) if crop.visible is not None else crop.quality.score
-
-
 def in_order_of_gain(crops: Sequence[FaceCrop]) -> tuple[list[int], list[float]]:
     """The order in which a greedy cover takes crops, and what each of them in turn adds.
 
@@ -47,7 +42,7 @@ def in_order_of_gain(crops: Sequence[FaceCrop]) -> tuple[list[int], list[float]]
     beginning of the order is a good gallery of its length, and the last crop is the one to lose. O(N² · CELLS²).
     """
     score = np.array([crop.quality.score for crop in crops])
-    views = np.stack([shown(crop) * clearness(crop) for crop in crops])
+    views = np.stack([shown(crop) * crop.quality.clearness for crop in crops])
     angle = np.array([(crop.quality.yaw, crop.quality.pitch) for crop in crops])
     time = np.array([crop.captured_at for crop in crops])
     unlike = np.ones(len(crops))

@@ -48,7 +48,7 @@ class _Gallery:
         crops = [*self.crops, crop]
         order, gains = coverage.in_order_of_gain(crops)
         self.crops, self.last_gain = [crops[i] for i in order[:size]], gains[:size][-1]
-        views = [coverage.shown(crop) * coverage.clearness(crop) for crop in self.crops]
+        views = [coverage.shown(crop) * crop.quality.clearness for crop in self.crops]
         self.covered = np.max(views, axis=0)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 FREE = 0.02
-"""Share of the crop hidden below which nothing counts as hidden: a segmenter is never quite sure."""
+"""Share of the face hidden below which nothing counts as hidden: a segmenter is never quite sure."""
 
 # Side of the crop in px, up to which → networks, best first; for crops with something hidden and for open ones.
 # Measured on the tuning faces, degraded as a camera degrades: `python benchmarks/choice.py --data DIR`.
@@ -12,7 +12,7 @@ OPEN = ((80, ("lr-trunk-16",)), (10_000, ("lr-trunk-32", "lr-trunk-16")))
 
 
 def best_first(side: int, hidden: float) -> tuple[str, ...]:
-    """Names of the networks for a crop of `side` px of which the share `hidden` is hidden."""
+    """Names of the networks for a crop of `side` px on which the share `hidden` of the face is hidden."""
     table = OPEN if hidden < FREE else HIDDEN
     return next(names for most, names in table if side <= most)
 

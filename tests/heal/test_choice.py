@@ -7,6 +7,7 @@ from streamheal import weights
 from streamheal.heal import choice
 from streamheal.heal.choice import Budget, auto_networks, best_first
 from streamheal.heal.restorer import Restorer
+from streamheal.heal.tracks import View
 
 
 @pytest.mark.parametrize("side", [8, 12, 16, 22, 23, 40, 128, 500])
@@ -50,9 +51,10 @@ def test_each_face_says_which_network_took_it_and_why(monkeypatch):
     monkeypatch.setattr(choice, "HIDDEN", ((10_000, ("ofhnet",)),))
     crops = [np.full((side, side, 3), 128, np.uint8) for side in (16, 40, 16)]
     maps = [np.ones((16, 16), np.float32), np.ones((40, 40), np.float32), np.zeros((16, 16), np.float32)]
-    made = Restorer().restore(crops, maps)
-    assert [model.name for model in made.models] == ["lr-trunk-16", "fcsr-gan-32", "ofhnet"]
-    assert made.reasons[1] == "auto: 40 px, 0% hidden: this one did best on such crops"
-    assert "16 px, 100% hidden" in made.reasons[2]
-    again = Restorer("lr-trunk").restore(crops[:1], maps[:1])
-    assert np.array_equal(again.pictures[0], made.pictures[0]) and "named" in again.reasons[0]
+    tracks = [[View(*crop)] for crop in zip(crops, maps, strict=True)]
+    made = Restorer().restore(tracks)
+    assert [face.models[0].name for face in made] == ["lr-trunk-16", "fcsr-gan-32", "ofhnet"]
+    assert made[1].reason == "auto: 40 px, 0% of the face hidden: this one did best on such crops"
+    assert "16 px, 100% of the face hidden" in made[2].reason
+    (again,) = Restorer("lr-trunk").restore(tracks[:1])
+    assert np.array_equal(again.picture, made[0].picture) and "named" in again.reason

@@ -1,35 +1,21 @@
-"""`streamheal.restore` and the healer, with the networks that ship."""
+"""`streamheal.restore` and the restorer behind it, with the networks that ship."""
 
 import logging
 
 import numpy as np
 import pytest
-from skimage import data as pictures
 
 import streamheal
-from streamheal import pipeline_file
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.heal.healer import Healer, face_oval
 from streamheal.heal.restorer import Restorer
-from streamheal.records import FaceCrop, HealJob, ModelUsed, Quality
+from streamheal.heal.tracks import View, calls
+from tests.heal.crops import half_hidden, half_map, joins_tracks, shrunk
 
 
-@pytest.fixture(scope="module")
-def portrait() -> np.ndarray:
-    """The astronaut's face in the canonical template, 128 px."""
-    import cv2
-
-    from streamheal.faces.alignment import similarity
-
-    landmarks = np.array([[203.4, 103.6], [247.5, 104.4], [224.1, 127.7], [204.0, 143.1], [242.9, 143.7]])
-    return cv2.warpAffine(pictures.astronaut(), similarity(landmarks), (128, 128), flags=cv2.INTER_AREA)
-
-
-def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
-    import cv2
-
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+def alone(*crops: np.ndarray, visible: np.ndarray | None = None) -> list[list[View]]:
+    """Tracks of one crop each, wholly visible unless said otherwise."""
+    return [[View(crop, np.ones(crop.shape[:2], np.float32) if visible is None else visible)] for crop in crops]
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -53,8 +39,8 @@ def test_every_system_takes_crops_of_any_size(portrait, system):
 def test_a_crop_goes_to_the_network_of_the_nearest_size(portrait):
     for system in ("fcsr-gan", "jdsr-gan"):
         sides = (12, 21, 24, 60)
-        made = Restorer(system).restore([shrunk(portrait, s) for s in sides], [np.ones((s, s)) for s in sides])
-        assert [model.name for model in made.models] == [f"{system}-{size}" for size in (16, 16, 32, 32)]
+        made = Restorer(system).restore(alone(*(shrunk(portrait, s) for s in sides)))
+        assert [face.models[0].name for face in made] == [f"{system}-{size}" for size in (16, 16, 32, 32)]
 
 
 def test_a_blind_system_does_not_look_at_the_visibility(portrait):
@@ -101,21 +87,19 @@ def test_a_batch_gives_what_each_face_gives_alone(portrait):
 def test_large_crops_keep_their_own_visible_pixels(portrait):
     large = shrunk(portrait, 64)
     visible = np.ones((64, 64), np.float32)
-    made = Restorer().restore([large], [visible])
-    assert (
-        psnr(made.pictures[0], portrait)
-        > psnr(Restorer().restore([shrunk(large, 16)], [visible[:16, :16]]).pictures[0], portrait) + 3
-    )
+    restorer = Restorer()
+    made, tiny = (face.picture for face in restorer.restore(alone(large, shrunk(large, 16))))
+    assert psnr(made, portrait) > psnr(tiny, portrait) + 3
     visible[32:] = 0
-    half = Restorer().restore([large], [visible])
-    assert psnr(half.pictures[0][:48], made.pictures[0][:48]) > 35, "above, the crop's own pixels"
-    assert psnr(half.pictures[0][80:], made.pictures[0][80:]) < 35, "below, the network's"
+    (half,) = restorer.restore(alone(large, visible=visible))
+    assert psnr(half.picture[:48], made[:48]) > 35, "above, the crop's own pixels"
+    assert psnr(half.picture[80:], made[80:]) < 35, "below, the network's"
 
 
 def test_evidence_falls_from_seen_to_invented(portrait):
     visible = np.ones((16, 16), np.float32)
     visible[8:] = 0
-    evidence = Restorer().restore([shrunk(portrait, 16)], [visible]).evidence[0]
+    evidence = Restorer().restore(alone(shrunk(portrait, 16), visible=visible))[0].evidence
     assert evidence[:40].min() > 0.99 and evidence[100:].max() < 0.01
     assert evidence.min() >= 0 and evidence.max() <= 1
 
@@ -128,6 +112,8 @@ def test_no_faces_are_no_error():
     ("lr", "visible", "message"),
     [
         (np.zeros((16, 16, 3), np.uint8), None, r"must be uint8 \(N, s, s, 3\)"),
+        (np.zeros((1, 0, 16, 16, 3), np.uint8), None, r"\(N, T, s, s, 3\) with T ≥ 1"),
+        (np.zeros((1, 2, 16, 16, 3), np.uint8), np.ones((1, 16, 16)), r"must be \(1, 2, 16, 16\)"),
         (np.zeros((1, 16, 16, 3), np.float32), None, "float32"),
         (np.zeros((1, 16, 18, 3), np.uint8), None, "must be"),
         (np.zeros((1, 4, 4, 3), np.uint8), None, "s ≥ 8"),
@@ -150,62 +136,99 @@ def test_resampling_to_the_network_is_told_once(portrait, caplog):
     restorer = Restorer()
     with caplog.at_level(logging.INFO):
         for side in (20, 24, 20):
-            restorer.restore([shrunk(portrait, side)], [np.ones((side, side), np.float32)])
+            restorer.restore(alone(shrunk(portrait, side)))
     assert len([r for r in caplog.records if "resampled" in r.message]) == 1
 
 
-def job(crops: list[np.ndarray], track: int = 1, yaw: float = 0) -> HealJob:
-    quality = Quality(16, 0.5, yaw, 0, 0, 1, 1, 0.5)
-    made = tuple(
-        FaceCrop("c", 0, track, i, 0.0, "media", 0.0, image, np.eye(2, 3), np.zeros(4), np.zeros((5, 2)), 0.9, quality)
-        for i, image in enumerate(crops)
-    )
-    return HealJob("run", "c", 0, track, 1, "ended", made, 0.0, 1.0, len(made))
+# -- across a track ----------------------------------------------------------------------------------------------------
+
+
+def halves(portrait: np.ndarray, side: int = 16) -> list[View]:
+    """A track of two crops: the lower half hidden, then the upper."""
+    return [
+        View(half_hidden(shrunk(portrait, side), part), half_map(side, part).astype(np.float32))
+        for part in ("lower", "upper")
+    ]
 
 
 @pytest.fixture(scope="module")
-def healer(tmp_path_factory) -> Healer:
-    path = tmp_path_factory.mktemp("p") / "p.yaml"
-    path.write_text("source: {path: x}\n")
-    return Healer(pipeline_file.load(path), ModelUsed("detector", "none", "0" * 64))
+def restorer() -> Restorer:
+    return joins_tracks(Restorer("lr-trunk-16"))
 
 
-def test_healing_keeps_the_original_and_tells_the_drift(healer, portrait):
-    crop = shrunk(portrait, 20)
-    [face] = healer.heal([job([crop])])
-    assert np.array_equal(face.original, crop)
-    assert face.restored.shape == (128, 128, 3) and face.abstained is None
-    assert face.drift == pytest.approx(1 - face.embedding_original @ face.embedding_restored, abs=1e-6)
-    assert face.visible.shape == (20, 20)
-    assert [m.role for m in face.provenance.models] == ["detector", "occlusion", "restorer", "embedder"]
+def test_what_the_first_crop_hides_is_taken_from_another(restorer, portrait):
+    first, second = halves(portrait)
+    still, fused = restorer.restore([[first], [first, second]])
+    below = slice(76, 100), slice(40, 88)
+    assert psnr(fused.picture[below], portrait[below]) > psnr(still.picture[below], portrait[below]) + 2
+    assert still.evidence[below].max() < 0.3 and fused.evidence[below].min() > 0.5
+    assert fused.visible.mean() > still.visible.mean() + 0.3
+    assert (still.sources, fused.sources) == ((0,), (0, 1))
+    assert fused.reason.endswith("; 1 of 1 other crops of its track took part")
 
 
-def test_of_crops_alike_the_less_hidden_one_is_restored(healer, portrait):
-    hidden = portrait.copy()
-    hidden[60:] = (70, 130, 160)
-    [face] = healer.heal([job([hidden, portrait])])
-    assert face.provenance.source_frames == (1,)
-    assert face.job.best.quality.visible > 0.6
+def test_one_crop_alone_gives_to_the_bit_what_it_gives_without_tracks(restorer, portrait):
+    still = Restorer("lr-trunk-16", across_track=False)
+    for side in (16, 24, 64):
+        first, second = halves(portrait, side)
+        together = restorer.restore([[first], [second, first, first]])
+        for one, other in zip(together[:1], still.restore([[first], [second]])[:1], strict=True):
+            assert np.array_equal(one.picture, other.picture)
+            assert np.array_equal(one.evidence, other.evidence)
+            assert np.array_equal(one.visible, other.visible)
+            assert (one.models, one.sources, one.reason) == (other.models, other.sources, other.reason)
 
 
-def test_without_time_nothing_is_invented_but_the_original_leaves(healer, portrait):
-    [face] = healer.heal([job([shrunk(portrait, 20)])], restoring=False)
-    assert face.restored is None and "stopped" in face.abstained
-    assert face.embedding_original.shape == (128,) and face.evidence.shape == (128, 128)
+def test_a_track_turned_off_is_its_first_crop(portrait):
+    still = Restorer("lr-trunk-16", across_track=False)
+    (track,), (first,) = still.restore([halves(portrait)]), still.restore([halves(portrait)[:1]])
+    assert np.array_equal(track.picture, first.picture) and track.sources == (0,)
+    assert track.reason.endswith("; its crop alone")
 
 
-@pytest.mark.parametrize("yaw", [-75, 75])
-def test_a_profile_is_published_as_it_is(healer, portrait, yaw):
-    [face] = healer.heal([job([shrunk(portrait, 20)], yaw=yaw)])
-    assert face.restored is None
-    assert face.abstained == "the face is turned 75° to the side; at most 60° can be restored"
+def test_tracks_of_any_length_in_one_call_give_what_each_gives_alone(restorer, portrait):
+    first, second = halves(portrait)
+    large = halves(portrait, 40)
+    tracks = [[first, second], [second], [*large, first, second], [second, first, first, first, first]]
+    for track, together in zip(tracks, restorer.restore(tracks), strict=True):
+        (alone,) = restorer.restore([track])
+        assert np.abs(alone.picture.astype(int) - together.picture).max() <= 1
+        assert alone.sources == together.sources
 
 
-def test_many_tracks_are_healed_in_order(healer, portrait):
-    faces = healer.heal([job([shrunk(portrait, side)], track) for track, side in enumerate((40, 16, 40, 24))])
-    assert [(f.job.track, f.original.shape[0]) for f in faces] == [(0, 40), (1, 16), (2, 40), (3, 24)]
+def test_an_occluder_s_detail_is_not_given_back_where_only_others_show_the_face(restorer, portrait):
+    side = 64
+    first, second = halves(portrait, side)
+    checked = first.image.copy()
+    checked[side // 2 :: 4, ::4] = 255  # detail that 16 px can't show
+    below = slice(76, 100), slice(40, 88)
+    plain, spotted = restorer.restore([[first, second], [View(checked, first.visible), second]])
+    assert psnr(spotted.picture[below], portrait[below]) > psnr(plain.picture[below], portrait[below]) - 1
 
 
-def test_the_face_oval_leaves_out_the_corners():
-    oval = face_oval(128)
-    assert oval[70, 64] and not oval[5, 5] and 0.2 < oval.mean() < 0.5
+def test_a_network_that_joins_no_crops_restores_the_first_and_says_so(portrait):
+    restorer = Restorer("fcsr-gan-32")
+    (face,) = restorer.restore([halves(portrait, 32)])
+    assert face.sources == (0,)
+    assert face.reason.endswith("; its crop alone: fcsr-gan-32 can't make use of others")
+
+
+def test_a_call_holds_so_many_crops_at_most_and_every_track_once():
+    view = View(np.zeros((8, 8, 3), np.uint8), np.ones((8, 8)))
+    lengths = [1, 64, 8, 8, 3, 1, 9, 8, 2, 30, 1]
+    tracks = [[view] * length for length in lengths]
+    made = list(calls(tracks, 4))
+    assert sorted(place for call in made for place in call) == list(range(len(tracks)))
+    for call in made:
+        padded = len(call) * max(lengths[place] for place in call)
+        assert len(call) <= 4 and (padded <= 32 or len(call) == 1)
+
+
+def test_restore_takes_several_crops_of_each_person(portrait):
+    tiny = shrunk(portrait, 16)
+    lr = np.stack([tiny, tiny])[None]
+    made = streamheal.restore(lr, np.ones(lr.shape[:4]))
+    assert made.shape == (1, 128, 128, 3) and psnr(made[0], portrait) > 17
+    assert np.array_equal(
+        streamheal.restore(lr[:, :1], np.ones((1, 1, 16, 16))), streamheal.restore(tiny[None], np.ones((1, 16, 16)))
+    )
