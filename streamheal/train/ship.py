@@ -9,6 +9,7 @@ from streamheal.train.report import Evaluation, markdown, put_into_card
 
 KINDS = {
     **dict.fromkeys(RESTORERS, "restorer"),
+    "track-fusion": "fusion",
     "unet": "occlusion",
     "embedder": "embedder",
     "fan-lite": "landmarks",
