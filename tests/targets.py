@@ -30,7 +30,16 @@ _context = multiprocessing.get_context("forkserver")
 _preloaded = ["__main__", "tests.targets", "streamheal.pipeline.run", "streamheal.publish.kafka"]
 _context.set_forkserver_preload(_preloaded)
 
-WATCHED = ("recorded.py", "stages.py", "run_log.py", "folder.py", "outbox.py", "outbox_file.py", "kafka.py")
+WATCHED = (
+    "recorded.py",
+    "stages.py",
+    "run_log.py",
+    "folder.py",
+    "outbox.py",
+    "outbox_file.py",
+    "outbox_shedding.py",
+    "kafka.py",
+)
 PEOPLE = 6
 
 

@@ -7,9 +7,8 @@ just before a crash is sent again, with the same id.
 Every event is accounted for, over all runs on the same file: added = acknowledged + waiting + dead + shed + forgotten.
 The totals are counted in the transactions that move the rows.
 
-Where there is no room, because the outbox has reached `max_bytes` or because the disk is full, events are shed in this
-order, and in each class the oldest first: revisions of a track of which a newer one came after; dead letters; other
-events; a track's last ones.
+Where there is no room, because the outbox has reached `max_bytes` or because the disk is full, events are shed: what
+matters least first (`outbox_shedding.py`).
 """
 
 import json
@@ -24,15 +23,13 @@ from pathlib import Path
 
 from streamheal.errors import NoRoom, SinkError, VaultError
 from streamheal.publish.outbox_file import BALLAST, OutboxFile
+from streamheal.publish.outbox_shedding import LAST, ORDINARY, delete, make_room, parts
 from streamheal.publish.spell import Spell
 from streamheal.vault import HEAD_BYTES, Vault, sealed_under
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 10_000_000_000
-
-# What is shed first. Dead letters have a rank of their own, whatever they were before.
-_SUPERSEDED, _DEAD, _ORDINARY, _LAST = 0, 1, 2, 3
 
 _ROW_BYTES = 8192  # what a row takes beside its payload: its share of the tree's, the indexes' and the freed pages
 
@@ -87,8 +84,8 @@ class Accounts:
 class Outbox:
     """Safe to use from several threads. Don't carry it across a fork.
 
-    With `shedding` an `add` that finds no room sheds by the policy above, says so once, and never raises for it: right
-    for cameras. Without, it raises and keeps everything: right for a recording, which can be run again.
+    With `shedding` an `add` that finds no room gives up what matters least, says so once, and never raises for it:
+    right for cameras. Without, it raises and keeps everything: right for a recording, which can be run again.
 
     Payloads are sealed by `vault` while they wait. `create`: make the file where there is none. `clock`: seconds.
 
@@ -125,7 +122,7 @@ class Outbox:
         sealed = self._vault.seal(payload, _about(id))
         row = (id, int(self._clock() * 1e9), key, said, sealed)
         try:
-            new, shed = self._file.write(lambda db: self._fit_in(db, row, _LAST if last else _ORDINARY))
+            new, shed = self._file.write(lambda db: self._fit_in(db, row, LAST if last else ORDINARY))
             self._write_down()
         except SinkError as error:
             if not self._shedding:
@@ -167,7 +164,7 @@ class Outbox:
     def acknowledge(self, events: Iterable[Event]) -> None:
         """The broker has these: forget them, all in one transaction."""
         places = [event.seq for event in events]
-        self._file.write(lambda db: _delete(db, places, "acknowledged"))
+        self._file.write(lambda db: delete(db, places, "acknowledged"))
         self._file.give_back()
 
     def bury(self, event: Event, reason: str) -> None:
@@ -212,7 +209,7 @@ class Outbox:
             if before_ns is not None:
                 old = {seq for (seq,) in db.execute("SELECT seq FROM outbox WHERE added_ns < ?", (before_ns,))}
                 found = [seq for seq in found if seq in old]
-            return _delete(db, found, "forgotten")
+            return delete(db, found, "forgotten")
 
         return self._erase(work)
 
@@ -227,7 +224,7 @@ class Outbox:
             raise ValueError("forget what? give camera, track or before_ns")
 
         def meant(id: str, added_ns: int) -> bool:
-            of, _ = _parts(id)
+            of, _ = parts(id)
             return (
                 (camera is None or of.split("/")[-3:-2] == [camera])
                 and (track is None or f"/{of}".endswith(f"/{track}"))
@@ -236,7 +233,7 @@ class Outbox:
 
         def work(db: sqlite3.Connection) -> int:
             rows = db.execute("SELECT seq, id, added_ns FROM outbox").fetchall()
-            return _delete(db, [seq for seq, id, added_ns in rows if meant(id, added_ns)], "forgotten")
+            return delete(db, [seq for seq, id, added_ns in rows if meant(id, added_ns)], "forgotten")
 
         return self._erase(work)
 
@@ -305,21 +302,17 @@ class Outbox:
         id, _, key, said, payload = row
         if db.execute("SELECT 1 FROM outbox WHERE id = ?", (id,)).fetchone():
             return False, 0
-        db.execute("SAVEPOINT shedding")
-        older, newer = _other_revisions(db, id)
-        db.executemany(f"UPDATE outbox SET rank = {_SUPERSEDED} WHERE seq = ?", older)
-        if newer:
-            rank = _SUPERSEDED
-        shed, need = 0, len(key) + len(said) + len(payload) + _ROW_BYTES
-        while self._file.used + need > self._most:
-            if not self._shedding:
-                raise self._full()
-            victim = _least(db)
-            if victim is None or victim[0] > rank:
-                db.execute("ROLLBACK TO shedding")  # it matters least itself: the others stay
-                db.execute("UPDATE totals SET added = added + 1, shed = shed + 1")
-                return True, 1
-            shed += _delete(db, [victim[1]], "shed")
+        need = len(key) + len(said) + len(payload) + _ROW_BYTES
+
+        def enough() -> bool:
+            return self._file.used + need <= self._most
+
+        if not self._shedding and not enough():
+            raise self._full()
+        if (room := make_room(db, id, rank, enough)) is None:
+            db.execute("UPDATE totals SET added = added + 1, shed = shed + 1")
+            return True, 1
+        rank, shed = room
         db.execute(
             "INSERT INTO outbox (id, added_ns, key, headers, payload, rank) VALUES (?, ?, ?, ?, ?, ?)", (*row, rank)
         )
@@ -370,28 +363,6 @@ def _about(id: str) -> str:
     return f"{id} payload"
 
 
-def _parts(id: str) -> tuple[str, int]:
-    """Track (`run/camera/epoch/track`) and revision of an event's id. An id of another form is a track of its own."""
-    track, _, revision = id.rpartition("/")
-    return (track, int(revision)) if track and revision.isdecimal() else (id, 0)
-
-
-def _other_revisions(db: sqlite3.Connection, id: str) -> tuple[list[tuple[int]], bool]:
-    """The places of the older revisions of the same track, and whether a newer one is here."""
-    track, revision = _parts(id)
-    # "0" is the character after "/": all ids that begin with "track/", by the index on ids.
-    rows = db.execute("SELECT seq, id FROM outbox WHERE id > ? AND id < ?", (f"{track}/", f"{track}0")).fetchall()
-    known = [(seq, _parts(other)[1]) for seq, other in rows if _parts(other)[0] == track]
-    return [(seq,) for seq, other in known if other < revision], any(other > revision for _, other in known)
-
-
-def _least(db: sqlite3.Connection) -> tuple[int, int] | None:
-    """Rank and place of what matters least."""
-    waits = db.execute("SELECT rank, seq FROM outbox WHERE dead IS NULL ORDER BY rank, seq LIMIT 1").fetchone()
-    dead = db.execute(f"SELECT {_DEAD}, seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq LIMIT 1").fetchone()
-    return min((row for row in (waits, dead) if row is not None), default=None)
-
-
 def _dead_letters(db: sqlite3.Connection, ids: Iterable[str] | None) -> list[int]:
     found = dict(db.execute("SELECT id, seq FROM outbox WHERE dead IS NOT NULL ORDER BY seq"))
     if ids is None:
@@ -400,9 +371,3 @@ def _dead_letters(db: sqlite3.Connection, ids: Iterable[str] | None) -> list[int
     if missing := [id for id in wanted if id not in found]:
         raise SinkError(f"no dead letter has the id {', '.join(missing)}; `streamheal outbox list --dead` shows them")
     return [found[id] for id in wanted]
-
-
-def _delete(db: sqlite3.Connection, places: Iterable[int], counted_as: str) -> int:
-    gone = max(0, db.executemany("DELETE FROM outbox WHERE seq = ?", [(seq,) for seq in places]).rowcount)
-    db.execute(f"UPDATE totals SET {counted_as} = {counted_as} + ?", (gone,))
-    return gone
