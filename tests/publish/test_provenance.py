@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 import streamheal
+from streamheal.config import Detector, PipelineConfig, Rendered, Source
 from streamheal.errors import ProvenanceError
+from streamheal.publish import event
 from streamheal.publish.face_pictures import pictures_of
 from streamheal.publish.pictures import from_png, png, xmp_in
 from streamheal.publish.provenance import PictureProvenance
@@ -50,6 +52,28 @@ def test_a_restored_picture_says_all_that_made_it():
         settings={"source": "rtsp://***@camera/1", "tile": "16"},
         marked=True,
     )
+
+
+def test_every_setting_that_shapes_a_face_is_told_and_no_path_of_this_machine():
+    config = PipelineConfig(
+        source=Source(rendered=Rendered()), detector=Detector(name="yunet", weights="/home/anna/yunet.onnx")
+    )
+    told = config.shaping()
+    for name in ("detector", "tracker", "gallery", "occlusion", "restorer", "embedder"):
+        keys = set(type(getattr(config, name)).model_fields) - {"weights", "sha256"}
+        assert {f"{name}.{key}" for key in keys} <= set(told)
+    assert (told["restorer.abstain_below"], told["restorer.mark"], told["detector.name"]) == ("0.25", "true", "yunet")
+    assert "anna" not in str(told)
+
+
+def test_events_and_lines_say_when_each_source_frame_was_seen_and_whether_the_mark_is_there():
+    face = a_face(marked=False)
+    line, got = event.to_json(face), event.decode(event.encode(face))
+    assert got.provenance.sources == FRAMES and got.provenance.models == MODELS
+    assert [s["captured_at"] for s in line["provenance"]["sources"]] == [
+        "2026-09-21T14:13:21.850000Z", "2026-09-21T14:13:21.490000Z",
+    ]  # fmt: skip
+    assert line["restored"]["marked"] is False and got.marked is False
 
 
 def test_a_restored_picture_without_the_visible_mark_says_so():
