@@ -1,4 +1,5 @@
-"""A heal job as a Kafka message and back. Exact both ways; what comes in is believed to be nothing that it isn't.
+"""A heal job as a Kafka message and back. Exact both ways (visibility in whole 255ths, as the segmenter gives it); what
+comes in is believed to be nothing that it isn't.
 
 Its schema is `heal_job_v1.proto`. Who may write to the topic may send anything, so `decode` bounds every size before
 memory is spent on it, and lets no name through that could not be a camera's.
@@ -12,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from streamheal.cluster import heal_job_v1_pb2 as schema
 from streamheal.publish import cloud_event
-from streamheal.publish.pictures import from_png, png
+from streamheal.publish.pictures import from_png, grey, png, ungrey
 from streamheal.records import FaceCrop, HealJob, Quality
 
 TYPE = "streamheal.face.crops.v1"
@@ -146,7 +147,7 @@ def _crop(crop: FaceCrop) -> schema.Crop:
         quality=schema.Quality(**{name: getattr(crop.quality, name) for name in _QUALITY}),
     )
     if crop.visible is not None:
-        message.visible = crop.visible.astype("<f4").tobytes()
+        message.visible_png = png(grey(crop.visible))
     return message
 
 
@@ -160,11 +161,6 @@ def _face_crop(job: schema.HealJob, crop: schema.Crop) -> FaceCrop:
     image = from_png(crop.png)
     if image.shape != (side, side, 3) or image.dtype != np.uint8:
         raise ValueError(f"a picture of shape {image.shape}; {(side, side, 3)} of 8 bits was announced")
-    visible = None
-    if crop.HasField("visible"):
-        visible = _numbers(crop.visible, "<f4", (side, side), "visible").astype(np.float32)
-        if visible.min() < 0 or visible.max() > 1:
-            raise ValueError("visible is not within 0 and 1")
     return FaceCrop(
         camera=job.camera,
         epoch=job.epoch,
@@ -179,8 +175,23 @@ def _face_crop(job: schema.HealJob, crop: schema.Crop) -> FaceCrop:
         landmarks=_numbers(crop.landmarks, np.float32, (5, 2), "landmarks"),
         detector_score=crop.detector_score,
         quality=quality,
-        visible=visible,
+        visible=_visible(crop),
     )
+
+
+def _visible(crop: schema.Crop) -> np.ndarray | None:
+    side = crop.side
+    if crop.HasField("visible_png"):
+        picture = from_png(crop.visible_png)
+        if picture.shape != (side, side) or picture.dtype != np.uint8:
+            raise ValueError(f"visible is a picture of shape {picture.shape}; {(side, side)} of 8 bits is its crop's")
+        return ungrey(picture)
+    if not crop.HasField("visible"):
+        return None
+    visible = _numbers(crop.visible, "<f4", (side, side), "visible").astype(np.float32)
+    if visible.min() < 0 or visible.max() > 1:
+        raise ValueError("visible is not within 0 and 1")
+    return visible
 
 
 def _numbers(values, dtype, shape: tuple[int, ...], what: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from streamheal.cluster import crops
 from streamheal.cluster import heal_job_v1_pb2 as schema
+from streamheal.publish.pictures import png
 from streamheal.records import FaceCrop, HealJob, Quality
 from tests.publish.sample import healed_face
 
@@ -27,7 +28,7 @@ def jobs(draw) -> HealJob:
     def crop() -> FaceCrop:
         side = draw(st.integers(crops.MIN_SIDE, 24))
         float32 = st.floats(-1e6, 1e6, width=32)
-        shown = arrays.arrays(np.float32, (side, side), elements=st.floats(0, 1, width=32))
+        shown = arrays.arrays(np.uint8, (side, side)).map(lambda levels: levels / np.float32(255))
         return FaceCrop(
             camera=camera,
             epoch=epoch,
@@ -105,6 +106,19 @@ def sample() -> schema.HealJob:
     return schema.HealJob.FromString(whole())
 
 
+def old_map(crop: schema.Crop, values: bytes) -> None:
+    """As ingest nodes sent it before maps were pictures."""
+    crop.ClearField("visible_png")
+    crop.visible = values
+
+
+def test_a_map_of_an_older_ingest_node_is_understood():
+    message = sample()
+    shown = np.linspace(0, 1, 19 * 19, dtype="<f4").reshape(19, 19)
+    old_map(message.crops[0], shown.tobytes())
+    assert np.array_equal(crops.decode(message.SerializeToString()).best.visible, shown)
+
+
 def spoil(message: schema.HealJob, what: str) -> None:
     crop = message.crops[0]
     spoilt = {
@@ -122,8 +136,10 @@ def spoil(message: schema.HealJob, what: str) -> None:
         "half a box": lambda: crop.box.pop(),
         "an affine that is not finite": lambda: crop.affine.__setitem__(0, float("inf")),
         "a time that is not a number": lambda: setattr(message, "last_seen", float("nan")),
-        "half a map": lambda: setattr(crop, "visible", b"\0" * 10),
-        "a map beyond 1": lambda: setattr(crop, "visible", np.full((19, 19), 2, "<f4").tobytes()),
+        "a map of another size": lambda: setattr(crop, "visible_png", png(np.zeros((18, 18), np.uint8))),
+        "a map in colours": lambda: setattr(crop, "visible_png", crop.png),
+        "half an old map": lambda: old_map(crop, b"\0" * 10),
+        "an old map beyond 1": lambda: old_map(crop, np.full((19, 19), 2, "<f4").tobytes()),
     }
     spoilt[what]()
 
@@ -145,8 +161,10 @@ def spoil(message: schema.HealJob, what: str) -> None:
         ("half a box", "box has 3 values"),
         ("an affine that is not finite", "affine is not finite"),
         ("a time that is not a number", "not finite"),
-        ("half a map", "visible has 10 values"),
-        ("a map beyond 1", "within 0 and 1"),
+        ("a map of another size", "visible is a picture of shape"),
+        ("a map in colours", "visible is a picture of shape"),
+        ("half an old map", "visible has 10 values"),
+        ("an old map beyond 1", "within 0 and 1"),
     ],
 )
 def test_a_poisoned_message_is_refused_with_what_is_wrong(what, said):
