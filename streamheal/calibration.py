@@ -70,14 +70,19 @@ class MatchCurve:
     rates: tuple[tuple[float, float], ...]  # share of the person's own pictures above it
     fitted_sides: tuple[int, int]  # px; beyond them the nearer one counts
 
+    def line(self, side: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes, never negative, and intercepts of many crops; same shape."""
+        about = place_of(np.clip(side, *self.fitted_sides), visible)
+        return np.maximum(about @ self.slope, 0.0), about @ self.intercept
+
     def at(self, side: int, visible: float) -> Match:
         """For a crop of `side` native px of whose face the share `visible` is visible."""
-        about = place_of(np.clip(side, *self.fitted_sides), visible)
+        slope, intercept = self.line(side, visible)
         row = max(int(np.searchsorted(self.sides, side, "right")) - 1, 0)
         column = int(visible >= LEAST_VISIBLE)
         return Match(
-            slope=max(float(about @ self.slope), 0.0),
-            intercept=float(about @ self.intercept),
+            slope=float(slope),
+            intercept=float(intercept),
             threshold=self.thresholds[row][column],
             true_accept_rate=self.rates[row][column],
         )

@@ -121,6 +121,12 @@ def rates_of(pairs: Pairs) -> tuple[tuple[tuple[float, float], ...], tuple[tuple
     return tuple(thresholds), tuple(rates)
 
 
+def probability(curve: MatchCurve, pairs: Pairs) -> np.ndarray:
+    """P(same person) of each pair, `(M,)`, half of all pairs being one person."""
+    slope, intercept = curve.line(pairs.side, pairs.visible)
+    return logistic(slope * pairs.cosine + intercept)
+
+
 def fit_kept(drift: np.ndarray, sides: np.ndarray, visible: np.ndarray, kept: np.ndarray) -> KeptCurve:
     """`kept` (N,) bool: the restored face passes for the person in the clear photograph."""
     one, size, share = place_of(sides, visible).T
