@@ -11,7 +11,7 @@ from streamheal import cli
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.restored import Restored
-from streamheal.heal.networks.track_fusion import Fused, TrackFusion
+from streamheal.heal.networks.track_fusion import TrackFusion
 from streamheal.train import (
     evaluate,
     judge_track,
@@ -55,11 +55,11 @@ def subjects(judges):
     )
 
 
-class Alone(torch.nn.Module):
+class Alone(TrackFusion):
     """A fusion that looks at nobody else."""
 
     def forward(self, lr, visible, valid, quality=None):
-        return Fused(lr[:, 0], visible[:, 0], None, valid.float(), torch.zeros(0), valid.float())
+        return super().forward(lr[:, :1], visible[:, :1], valid[:, :1])
 
 
 class Told(torch.nn.Module):
