@@ -106,7 +106,7 @@ class Calibration:
 
     of: str  # the weights' name in the manifest
     sha256: str  # their hash
-    beside: dict[str, str]  # hashes of the networks that took part: name → SHA-256
+    beside: dict[str, str]  # hashes of the networks that took part: role ("embedder", "occlusion") → SHA-256
     fitted_on: dict[str, str]  # who, how many, how, in words
     original: MatchCurve | None = None
     track: MatchCurve | None = None
@@ -130,7 +130,7 @@ _PARTS = {
 def find(name: str, beside: Mapping[str, str] = {}) -> Calibration | None:
     """The calibration that ships with the weights `name`; None where they were never calibrated.
 
-    beside: names and hashes of the networks in use; one that differs from what was calibrated with makes it None, too,
+    beside: roles and hashes of the networks in use; one that differs from what was calibrated with makes it None, too,
     and a line in the log says so. Raises CalibrationError on a file that is missing, damaged, not the pinned one, or of
     other weights.
     """

@@ -12,6 +12,7 @@ from streamheal.config import PipelineConfig
 from streamheal.heal.device import runtime
 from streamheal.heal.embedder import Embedder
 from streamheal.heal.helping import may_help, of_one_person
+from streamheal.heal.honesty import Honesty
 from streamheal.heal.occlusion import OcclusionSegmenter, visible_share
 from streamheal.heal.restorer import SIZE, RestoredFace, Restorer
 from streamheal.heal.tracks import View
@@ -35,6 +36,7 @@ class Healer:
             across_track=config.restorer.across_track,
         )
         self._embedder = Embedder(config.embedder.weights, config.restorer.device)
+        self._honesty = Honesty(self._embedder.model, self._segmenter.model, self._restorer.models)
 
     def heal(self, jobs: Sequence[HealJob], *, restoring: bool = True) -> list[HealedFace]:
         """One healed face a job, in order. `restoring=False` abstains on all: at a stop, when no time is left.
@@ -60,6 +62,8 @@ class Healer:
         for i, job in enumerate(jobs):
             face, own = made.get(i), originals[i][0]
             scores = [crop.quality.score for crop in job.crops]
+            mean = quality_weighted_mean(originals[i][same[i]], np.array(scores)[same[i]])
+            drift = float(1 - own @ new[i]) if face else None
             healed.append(
                 HealedFace(
                     job=job,
@@ -69,11 +73,12 @@ class Healer:
                     restored=face.picture if face else None,
                     evidence=face.evidence if face else _enlarged(job.best.visible),
                     embedding_restored=new.get(i),
-                    drift=float(1 - own @ new[i]) if face else None,
+                    drift=drift,
                     abstained=reasons[i],
                     provenance=self._provenance(teams[i], face, reasons[i]),
                     marked=self._settings.mark,
-                    embedding_track=quality_weighted_mean(originals[i][same[i]], np.array(scores)[same[i]]),
+                    embedding_track=mean,
+                    **self._honesty.about(job.best, face, drift, track=mean is not None),
                 )
             )
         return healed

@@ -72,6 +72,11 @@ class Restorer:
         self._told: set[str] = set()
 
     @property
+    def models(self) -> list[ModelUsed]:
+        """The networks that it may choose."""
+        return [model for model, _ in self._networks.values()]
+
+    @property
     def blind(self) -> bool:
         """Whether it finds by itself what is hidden, and doesn't look at the visibility of a crop that is alone."""
         return all(network.blind for _, network in self._networks.values())

@@ -45,7 +45,7 @@ def calibrate(name: str, data_dir: Path, cache: Path, *, photographs: int = PHOT
     found = Calibration(
         of=name,
         sha256=file.sha256,
-        beside={other: known.sha256 for other, known in used.items()},
+        beside={known.kind: known.sha256 for known in used.values()},
         fitted_on={
             "shard": f"{SHARD}, tuning people: no training has seen them, no test asks for them",
             "photographs": f"{len(rows)}, {int((faces.identities[rows] != '').sum())} of {len(people)} named people",
