@@ -29,4 +29,4 @@ def restore_track(
     fused = fusion(lr, visible, valid, quality)
     if fused.features is None:
         return network(fused.lr, fused.visible), fused
-    return network(fused.lr, fused.visible, fused.features), fused
+    return network(fused.lr, fused.visible, fused), fused

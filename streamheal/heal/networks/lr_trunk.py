@@ -13,7 +13,7 @@ from torch import nn
 
 from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, fill_hidden, resample, settle
 from streamheal.heal.networks.restored import Restored
-from streamheal.heal.networks.track_fusion import TrackFusion, TrackFusionConfig
+from streamheal.heal.networks.track_fusion import Fused, TrackFusion, TrackFusionConfig
 
 HR_SIZE = 128
 
@@ -90,12 +90,11 @@ class LrTrunk(nn.Module):
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, lr: torch.Tensor, visible: torch.Tensor, joined: torch.Tensor | None = None) -> Restored:
+    def forward(self, lr: torch.Tensor, visible: torch.Tensor, track: Fused | None = None) -> Restored:
         """`lr` (B, 3, s, s) and `visible` (B, 1, s, s), both in [0, 1], s = config.lr_size → Restored.
 
-        The occluder's own pixels may stay in `lr`: `visible` says what to make of them. `joined` (B, width, s, s): what
-        the track's other crops add (`Fused.features`). Raises ValueError on another size; `layers.resample` brings any
-        crop to it.
+        The occluder's own pixels may stay in `lr`: `visible` says what to make of them. `track`: what the other crops
+        of its track add. Raises ValueError on another size; `layers.resample` brings any crop to it.
         """
         size = self.config.lr_size
         if lr.shape[1:] != (3, size, size) or visible.shape != (lr.shape[0], 1, size, size):
@@ -107,14 +106,16 @@ class LrTrunk(nn.Module):
         entered = torch.cat([lr, visible, filled] if self.config.prefill else [lr, visible], 1)
         entered = entered * 2 - 1
         features = self.enter(F.pixel_unshuffle(entered, self.config.stem))
-        if joined is not None:
-            features = features + joined
+        if track is not None and track.features is not None:
+            features = features + track.features
         features = features + self.after(self.attention(self.before(features)))
         for step in self.up:
             features = step(features)
             if self.again is not None and features.shape[-1] == size:
                 features = features + self.again(entered)
         hr = resample(filled, HR_SIZE).float() + self.leave(features).float()
+        if track is not None and track.detail is not None:
+            hr = hr + F.interpolate(track.detail.float(), (HR_SIZE, HR_SIZE), mode="bicubic", align_corners=False)
         return Restored(
             hr=hr if self.training else hr.clamp(0, 1),  # a clamp while training would stop the gradient
             lr_completed=lr * visible + resample(hr.detach().clamp(0, 1), size) * (1 - visible),

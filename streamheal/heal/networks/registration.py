@@ -4,6 +4,8 @@ Landmarks of a tiny face are off by a pixel or so. The crops themselves tell mor
 and Kanade 1981, Baker and Matthews 2004), over what both crops show, with gain and offset of the light set free.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
@@ -14,14 +16,24 @@ STEPS = 8
 MOST_SHIFT, MOST_LINEAR = 3.0, 0.2  # px at LR size, and change of the map's linear part, beyond which it has failed
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Registered:
+    """How N crops lie on others."""
+
+    maps: torch.Tensor  # (N, 2, 3): similarities, px of the query → px of the other; the identity where it failed
+    fits: torch.Tensor  # (N,) in [0, 1]: correlation of both over what both show; 0 where it failed
+    gain: torch.Tensor  # (N, 3, 1): of the other's light to the query's, per channel
+    offset: torch.Tensor  # (N, 3, 1)
+
+    def lit(self, others: torch.Tensor) -> torch.Tensor:
+        """The others `(N, 3, s, s)` in the query's light."""
+        return others * self.gain[..., None] + self.offset[..., None]
+
+
 def register(
     query: torch.Tensor, query_visible: torch.Tensor, others: torch.Tensor, others_visible: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """N pairs of crops `(N, 3, s, s)` and their visibility `(N, 1, s, s)` in [0, 1].
-
-    Returns the similarities `(N, 2, 3)`, px of the query → px of the other, and how well they fit `(N,)` in [0, 1]:
-    the correlation of both over what both show; 0 where it failed, and the map is the identity then.
-    """
+) -> Registered:
+    """N pairs of crops `(N, 3, s, s)` and their visibility `(N, 1, s, s)` in [0, 1]."""
     count, side = len(query), query.shape[-1]
     at = torch.arange(side, device=query.device, dtype=torch.float32) - (side - 1) / 2
     y, x = torch.meshgrid(at, at, indexing="ij")
@@ -52,7 +64,9 @@ def register(
     maps = _maps(torch.where(fine[:, None], p, torch.zeros_like(p)), side)
     moved = warp(stack, maps)
     weight = (seen * (moved[:, 3:4] * moved[:, 4:5]).flatten(1))[:, None]
-    return maps, torch.where(fine, _correlation(moved[:, :3].flatten(2), wanted.flatten(2), weight), 0.0)
+    now = moved[:, :3].flatten(2)
+    fits = torch.where(fine, _correlation(now, wanted.flatten(2), weight), 0.0)
+    return Registered(maps, fits, *_light(now, wanted.flatten(2), weight))
 
 
 def _maps(p: torch.Tensor, side: int) -> torch.Tensor:
