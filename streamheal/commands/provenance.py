@@ -86,7 +86,12 @@ def _signed(credentials: "Credentials | None") -> list[tuple[str, str]]:
     if credentials is None:
         return [("signature", _UNSIGNED)]
     by = f"{credentials.signer} ({credentials.organisation})" if credentials.organisation else credentials.signer
-    lines = [("signature", _WORTH[credentials.state]), ("signed by", by), ("signed at", credentials.signed_at)]
+    lines = [("signature", _WORTH[credentials.state]), ("signed by", by)]
+    if credentials.signed_at:
+        whose = (
+            "an authority whom your anchors vouch for" if credentials.time_trusted else "an authority of its own choice"
+        )
+        lines.append(("signed at", f"{credentials.signed_at}, as {whose} says"))
     if credentials.state == "invalid":
         lines += [("problem", problem) for problem in credentials.problems]
     if credentials.original is not None:

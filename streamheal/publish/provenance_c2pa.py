@@ -45,7 +45,8 @@ class Credentials:
     invalid: changed since, or signed with a certificate that may not sign."""
     signer: str  # the certificate's common name
     organisation: str
-    signed_at: str  # by the time-stamping authority, RFC 3339; empty where none was asked
+    signed_at: str  # as a time-stamping authority says, RFC 3339; empty where none was asked
+    time_trusted: bool  # the anchors vouch for that authority
     problems: tuple[str, ...]  # C2PA's status codes with their explanation
     original: bytes | None  # the original crop's PNG that the signer had before it
 
@@ -144,6 +145,7 @@ def read_credentials(png: bytes, anchors: str | None = None) -> Credentials | No
                 signer=by.get("common_name") or "",
                 organisation=by.get("issuer") or "",
                 signed_at=by.get("time") or "",
+                time_trusted=any(p["code"] == "timeStamp.trusted" for p in found.get("success", ())),
                 problems=tuple(f"{p['code']}: {p.get('explanation', '')}" for p in found.get("failure", ())),
                 original=_original(reader, manifest),
             )

@@ -6,7 +6,11 @@ Certificates are made here; the library that signs and reads is the real one.
 import io
 import json
 import logging
+import shutil
 import sys
+import time
+import types
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -19,14 +23,17 @@ from typer.testing import CliRunner
 
 import streamheal
 from streamheal.cli import app
+from streamheal.cluster.heal import HealNode
 from streamheal.config import C2pa
 from streamheal.errors import ConfigError, ProvenanceError
 from streamheal.kept import Kept
+from streamheal.pipeline import Pipeline
 from streamheal.publish import event
 from streamheal.publish.face_pictures import restored_png
 from streamheal.publish.folder import FolderSink, read_events, read_picture
 from streamheal.publish.pictures import from_png
 from streamheal.publish.signing import SigningHealer, signing
+from streamheal.records import HealedFace, ModelUsed
 from streamheal.rotation import rotate
 from streamheal.vault import Vault
 from tests.publish.certificates import Signing, make_signing
@@ -170,12 +177,42 @@ def test_what_cannot_be_signed_leaves_unsigned_and_says_why(caplog):
     assert len(caplog.records) == 1, "a trouble that lasts is told once"
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl as the authority")
+def test_a_time_stamping_authority_says_when_it_was_signed(signing_files):
+    with signing_files.clock() as url:
+        settings = signing_files.settings.model_copy(update={"timestamp_url": SecretStr(url)})
+        signed = PictureSigner(settings).sign(healed_face())
+    unknown, known = read_credentials(signed), read_credentials(signed, signing_files.root.read_text())
+    assert known.state == "trusted" and known.time_trusted and not unknown.time_trusted
+    assert abs(datetime.fromisoformat(known.signed_at).timestamp() - time.time()) < 600
+
+
 def test_an_authority_that_nobody_answers_for_is_such_a_failure(signing_files):
     nowhere = SecretStr("http://user:hunter2@127.0.0.1:9/")
     signer = PictureSigner(signing_files.settings.model_copy(update={"timestamp_url": nowhere}))
     [face] = SigningHealer(Gives(healed_face()), signer.sign).heal([])
     assert face.signed is None and "can't be signed" in face.provenance.credentials
     assert "hunter2" not in face.provenance.credentials
+
+
+def test_a_run_signs_what_its_healer_restores(pipeline_file, signing_files, monkeypatch):
+    monkeypatch.setenv("SIGNING_KEY", signing_files.key.read_text())
+    stand_in = types.SimpleNamespace(Healer=lambda *_: Gives(healed_face()))  # the real one loads torch and networks
+    monkeypatch.setitem(sys.modules, "streamheal.heal.healer", stand_in)
+    healer = Pipeline.from_file(pipeline_file)._build_healer(ModelUsed("detector", "d", "0" * 64), None)
+    [face] = healer.heal([])
+    assert read_credentials(face.signed).state == "valid"
+
+
+def test_a_heal_worker_does_so_too(pipeline_file, signing_files, monkeypatch):
+    monkeypatch.setenv("SIGNING_KEY", signing_files.key.read_text())
+    stand_in = types.SimpleNamespace(Healer=lambda *_: Gives(healed_face()))
+    monkeypatch.setitem(sys.modules, "streamheal.heal.healer", stand_in)
+    node = HealNode.from_file(pipeline_file, ["kafka.bootstrap_servers=['127.0.0.1:9']"])
+    monkeypatch.setattr(node._worker, "run", lambda healer, forgotten: faces.extend(healer.heal([])))
+    faces: list[HealedFace] = []
+    node.run()
+    assert read_credentials(faces[0].signed).state == "valid"
 
 
 def test_without_a_section_nothing_changes():
