@@ -21,6 +21,7 @@ import pytest
 import yaml
 from kafka import KafkaConsumer, KafkaProducer
 
+from streamheal import audit
 from streamheal.cluster import crops
 from streamheal.cluster.leases import share
 from streamheal.cluster.worker import HealWorker
@@ -32,6 +33,7 @@ from streamheal.publish.outbox import Outbox
 from streamheal.records import HealedFace, HealJob
 from streamheal.watch.counters import Counters
 from tests.faces.portrait import astronaut
+from tests.integration.kafka import PASSWORD, USER
 from tests.publish.sample import healed_face
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -282,6 +284,44 @@ def test_what_was_forgotten_is_not_healed_and_leaves_no_dead_letter(cluster, sen
     assert ids(faces) == Counter(job("gate", track=n).id for n in (1, 3))
     assert not topic(cluster["cluster"]["dead_letter_topic"]).look()
     assert (counters["forgotten"], counters["events"], counters["dead"]) == (5, 2, 0)
+
+
+def test_both_kinds_of_nodes_work_over_tls_with_a_password_and_a_wrong_one_opens_nothing(
+    cluster, kafka_broker, rtsp_camera, topic, tmp_path, monkeypatch, caplog
+):
+    """Every client that they make: of groups, of topics, of transactions, and of the outbox."""
+    clip = write_passers_by(tmp_path / "passers-by.mp4")
+    cluster["source"] = {"cameras": [{"name": "gate", "url": rtsp_camera(clip).url()}]}
+    cluster["gallery"], cluster["tracker"] = {"size": 1}, {"confirm_after": 0}
+    cluster["kafka"] |= {
+        "bootstrap_servers": [kafka_broker.sasl],
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "username": USER,
+        "ssl_cafile": str(kafka_broker.ca),
+    }
+    stranger = {**cluster, "kafka": cluster["kafka"] | {"password": "wrong-but-also-secret"}}
+    with working(stranger, Mirror()):
+        until(lambda: "check kafka.username, kafka.password" in caplog.text, "it says what is wrong")
+    assert "wrong-but-also-secret" not in caplog.text
+    monkeypatch.setenv("CLUSTER_PASSWORD", PASSWORD)
+    cluster["kafka"]["password"] = "${CLUSTER_PASSWORD}"
+    nodes: list[Node] = []
+    try:
+        nodes += [Node(kind, cluster, tmp_path / kind) for kind in ("heal", "ingest")]
+        faces = topic(cluster["kafka"]["topic"]).until(lambda records: len(records) >= 1)
+        assert event.decode(faces[0].value).job.camera == "gate"
+        for node in nodes:
+            node.stop()
+            assert PASSWORD not in node.log.read_text()
+            started, stopped = audit.read(tmp_path / node.kind / node.kind / "state" / "audit.jsonl")
+            assert (started["what"], stopped["what"]) == ("start", "stop")
+            assert stopped["facts"]["events"] > 0
+    finally:
+        for node in nodes:
+            node.process.kill()
+            node.process.wait()
+            print(f"--- {node.folder.name}\n{node.log.read_text()}")
 
 
 class Node:
