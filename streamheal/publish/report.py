@@ -48,12 +48,15 @@ def write_report(folder: Path, *, title: str, facts: dict[str, str], vault: Vaul
 
 
 def _track(folder: Path, event: dict, vault: Vault) -> str:
+    def published(kind: str) -> bytes:
+        return read_picture(folder, event, kind, vault)
+
     def picture(kind: str) -> np.ndarray:
-        return from_png(read_picture(folder, event, kind, vault))
+        return from_png(published(kind))
 
     original, quality = event["original"], event["original"]["quality"]
     figures = [
-        _figure(picture("original"), "Original", f"{original['side_px']} px, untouched"),
+        _figure(published("original"), "Original", f"{original['side_px']} px, untouched"),
         _figure(
             _hidden(picture("original"), picture("occlusion")),
             "Hidden",
@@ -66,7 +69,7 @@ def _track(folder: Path, event: dict, vault: Vault) -> str:
         words, over = "made by a network", None
         if invented is not None:
             words, over = f"{words}; hatched: {invented.mean():.0%} invented", honesty.hatch(invented)
-        figures.append(_figure(picture("restored"), "Restored", words, over=over))
+        figures.append(_figure(published("restored"), "Restored", words, over=over))
         figures.append(_figure(_evidence(picture("evidence")), "Evidence", f"{share:.0%} backed by what was seen"))
     else:
         figures.append(
@@ -81,7 +84,11 @@ def _track(folder: Path, event: dict, vault: Vault) -> str:
         "sharpness": f"{quality['sharpness']:.2f}",
         "restorer": f"{provenance['restorer']}: {provenance['restorer_reason']}",
     }
+    facts["networks"] = ", ".join(f"{m['name']} ({m['sha256'][:8]})" for m in provenance["models"])
     if event["restored"]:
+        facts["made of"] = f"frames {', '.join(map(str, provenance['source_frames']))}"
+        if provenance.get("credentials"):  # absent in lines of older versions
+            facts["signature"] = provenance["credentials"]
         drift = event["restored"]["drift"]
         facts["identity drift"] = f"{drift:.2f} (1 − cosine between the embeddings of original and restored)"
     facts |= honesty.facts(event)
@@ -108,8 +115,10 @@ def _evidence(evidence: np.ndarray) -> np.ndarray:
     return np.uint8(np.array([30, 90, 190]) * share + np.array([250, 150, 40]) * (1 - share))
 
 
-def _figure(picture: np.ndarray, name: str, text: str, over: np.ndarray | None = None) -> str:
-    """`over`: RGBA laid over the picture, which the box at the top of the page takes away."""
+def _figure(picture: np.ndarray | bytes, name: str, text: str, over: np.ndarray | None = None) -> str:
+    """A picture made here, or a PNG as it was published: saved from the page, it still says how it came to be.
+
+    `over`: RGBA laid over the picture, which the box at the top of the page takes away."""
     laid = "" if over is None else f'<img class="hatch" alt="" src="{_source(over)}">'
     return (
         f'<figure><span><img alt="{name}" src="{_source(picture)}">{laid}</span>'
@@ -117,8 +126,9 @@ def _figure(picture: np.ndarray, name: str, text: str, over: np.ndarray | None =
     )
 
 
-def _source(picture: np.ndarray) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode()}"
+def _source(picture: np.ndarray | bytes) -> str:
+    data = picture if isinstance(picture, bytes) else png(picture)
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
 _TOGGLE = '<input type="checkbox" id="hatched" checked> <label for="hatched">Hatch what was invented</label>'

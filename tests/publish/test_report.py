@@ -1,13 +1,17 @@
 """The report opens anywhere, shows the original first, and escapes what it is told."""
 
+import base64
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from streamheal.errors import VaultError
+from streamheal.publish.face_pictures import restored_png
 from streamheal.publish.folder import FolderSink
 from streamheal.publish.honesty import HATCH_SCALE, hatch, in_words
+from streamheal.publish.provenance_xmp import read_provenance
 from streamheal.publish.report import write_report
 from streamheal.vault import Vault
 from tests.publish.faces import healed_face
@@ -75,6 +79,21 @@ def test_the_page_is_self_contained(tmp_path):
     page = report(tmp_path, healed_face())
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert sources and all(s.startswith("data:image/png;base64,") for s in sources)
+
+
+def test_a_picture_saved_from_the_page_still_says_how_it_came_to_be(tmp_path):
+    page = report(tmp_path, healed_face())
+    for name, kind in (("Original", "original"), ("Restored", "restored")):
+        [data] = re.findall(rf'alt="{name}" src="data:image/png;base64,([^"]*)"', page)
+        assert read_provenance(base64.b64decode(data)).kind == kind
+
+
+def test_networks_frames_and_signature_are_told(tmp_path):
+    face = healed_face()
+    face = replace(face, signed=restored_png(face), provenance=replace(face.provenance, credentials="signed"))
+    page = report(tmp_path, face)
+    for name, said in (("networks", "r (00000000)"), ("made of", "frames 41"), ("signature", "signed")):
+        assert f"<dt>{name}</dt><dd>{said}</dd>" in page
 
 
 def test_only_the_last_revision_of_a_track_is_shown(tmp_path):
