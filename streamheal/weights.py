@@ -139,8 +139,12 @@ def save(path: Path, tensors: dict, config: dict) -> str:
 
 
 def pin(name: str, path: Path, *, kind: str, system: str, licence: str) -> None:
-    """Enter `path` under `name` in the manifest beside it."""
+    """Enter `path` under `name` in the manifest beside it. Weights that are there already keep their calibration."""
     said = {"file": path.name, "kind": kind, "system": system, "sha256": check(path, None), "licence": licence}
+    target = path.parent / "manifest.json"
+    before = json.loads(target.read_text()).get(name, {}) if target.is_file() else {}
+    if before.get("sha256") == said["sha256"] and "calibration" in before:
+        said["calibration"] = before["calibration"]
     _enter(path.parent, name, said)
 
 

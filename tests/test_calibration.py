@@ -53,9 +53,15 @@ def test_what_was_fitted_is_read_back_as_it_was(models):
     assert calibration.find("net") == ship(models)
 
 
+def test_weights_that_are_pinned_again_keep_theirs(models):
+    weights.pin("net", models / "net.safetensors", kind="restorer", system="lr-trunk", licence="theirs")
+    assert calibration.find("net") is not None
+
+
 def test_weights_that_were_never_calibrated_have_none(models):
-    weights.pin("net", models / "net.safetensors", kind="restorer", system="lr-trunk", licence="ours")
-    assert calibration.find("net") is None and calibration.find("unheard of") is None
+    (models / "new.safetensors").write_bytes(b"new")
+    weights.pin("new", models / "new.safetensors", kind="restorer", system="lr-trunk", licence="ours")
+    assert calibration.find("new") is None and calibration.find("unheard of") is None
 
 
 @pytest.mark.parametrize(

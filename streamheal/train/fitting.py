@@ -32,25 +32,26 @@ class Pairs:
 def fit_evidence(evidence: np.ndarray, error: np.ndarray, sides: np.ndarray, *, seed: int = 0) -> EvidenceCurve:
     """`evidence` in [0, 1] and `error` in 0 to 255, `(N, P)` pixels of N faces whose crops have `sides` (N,) native px.
 
-    Bounds fall with evidence (pool-adjacent-violators). The nine-in-ten ones are the upper end of a bootstrap over
-    faces, so that other faces keep them, not half of the time, but nearly always.
+    Errors fall with evidence and with size (pool-adjacent-violators, by turns). The nine-in-ten ones are the upper end
+    of a bootstrap over faces, so that other faces keep them, not half of the time, but nearly always.
     """
     rng = np.random.default_rng(seed)
-    half, nine = [], []
+    half, nine, counts = [], [], []
     for row in _rows_by_side(sides):
-        half.append(_falling(*_quantiles(evidence[row], error[row], 0.5)))
+        middle, count = _quantiles(evidence[row], error[row], 0.5)
+        half.append(middle)
+        counts.append(count)
         drawn = []
         for _ in range(DRAWS):
             again = row[rng.integers(0, len(row), len(row))]
             drawn.append(_quantiles(evidence[again], error[again], 0.9)[0])
-        counts = _quantiles(evidence[row], error[row], 0.9)[1]
-        nine.append(_falling(_upper(np.array(drawn)), counts))
+        nine.append(_upper(np.array(drawn)))
     overall = _falling(*_quantiles(evidence, error, 0.5))
     return EvidenceCurve(
         sides=SIDES,
         evidence=EVIDENCE,
-        half=_rounded(half),
-        nine_in_ten=_rounded(nine),
+        half=_rounded(_falling_both_ways(np.array(half), np.array(counts))),
+        nine_in_ten=_rounded(_falling_both_ways(np.array(nine), np.array(counts))),
         hallucinated_below=hallucinated_below(overall),
     )
 
@@ -199,9 +200,22 @@ def _falling(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return fitted[places]
 
 
+def _falling_both_ways(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`(sides, bins)` that rise neither with evidence nor with size; nearly the nearest such, in a few turns."""
+    fitted = np.stack([_falling(row, count) for row, count in zip(values, counts, strict=True)])
+    weights = np.maximum(counts, 1).astype(float)
+    for _ in range(50):
+        for axis in (0, 1):
+            fitted = np.stack([
+                isotonic_regression(line, weights=weight, increasing=False).x
+                for line, weight in zip(np.moveaxis(fitted, axis, -1), np.moveaxis(weights, axis, -1), strict=True)
+            ], axis=1 - axis)  # fmt: skip
+    return fitted
+
+
 def _floats(values) -> tuple[float, ...]:
     return tuple(round(float(value), 5) for value in values)
 
 
-def _rounded(rows: list[np.ndarray]) -> tuple[tuple[float, ...], ...]:
+def _rounded(rows: np.ndarray) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(round(float(value), 2) for value in row) for row in rows)

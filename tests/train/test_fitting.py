@@ -21,9 +21,11 @@ def curve():
     return fitting.fit_evidence(*pixels(0))
 
 
-def test_bounds_fall_with_evidence_and_lie_near_the_truth(curve):
+def test_bounds_fall_with_evidence_and_with_size_and_lie_near_the_truth(curve):
     for row in (*curve.half, *curve.nine_in_ten):
         assert list(row) == sorted(row, reverse=True)
+    for column in zip(*curve.nine_in_ten, strict=True):
+        assert list(column) == sorted(column, reverse=True), "larger crops are never stated to be worse"
     assert curve.nine_in_ten[0][0] == pytest.approx(2.303 * 40, rel=0.25)
     assert curve.nine_in_ten[0][-1] == pytest.approx(2.303 * 10, rel=0.25)
 
