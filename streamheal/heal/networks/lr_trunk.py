@@ -85,7 +85,7 @@ class LrTrunk(nn.Module):
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
         # Its features join the trunk's first ones, which have the input's size only where nothing is unshuffled.
         joins = width if config.stem == 1 else 0
-        fusing = TrackFusionConfig(config.lr_size, config.fusion, joins)
+        fusing = TrackFusionConfig(lr_size=config.lr_size, width=config.fusion, out=joins)
         self.fusion = TrackFusion(fusing) if config.fusion else None
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
