@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from streamheal.cluster import heal_job_v1_pb2 as schema
 from streamheal.publish import cloud_event
+from streamheal.publish.enums import numbers, words
 from streamheal.publish.pictures import from_png, grey, png, ungrey
 from streamheal.records import FaceCrop, HealJob, Quality
 
@@ -26,10 +27,8 @@ MAX_PIXELS = 16 << 20
 """Of all crops of a job together: one of the largest that faces/alignment.py cuts, or many smaller ones."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # config.Name: it ends up in keys and file names
-_CLOCKS = {"sender": schema.CLOCK_SENDER, "arrival": schema.CLOCK_ARRIVAL, "media": schema.CLOCK_MEDIA}
-_REASONS = {"confirmed": schema.REASON_CONFIRMED, "improved": schema.REASON_IMPROVED, "ended": schema.REASON_ENDED}
-_CLOCK_NAMES = {number: name for name, number in _CLOCKS.items()}
-_REASON_NAMES = {number: name for name, number in _REASONS.items()}
+_CLOCKS, _CLOCK_NAMES = numbers(schema.Clock), words(schema.Clock)
+_REASONS, _REASON_NAMES = numbers(schema.Reason), words(schema.Reason)
 _QUALITY = tuple(Quality.__dataclass_fields__)
 
 

@@ -10,6 +10,7 @@ from streamheal.errors import redact
 from streamheal.publish import cloud_event
 from streamheal.publish import healed_face_v1_pb2 as schema
 from streamheal.publish.cloud_event import iso_time
+from streamheal.publish.enums import numbers, words
 from streamheal.publish.face_pictures import pictures_of
 from streamheal.publish.pictures import from_png, ungrey
 from streamheal.publish.signing import SIGNED
@@ -29,14 +30,8 @@ from streamheal.records import (
 TYPE = "streamheal.face.healed.v1"
 DATA_SCHEMA = "urn:streamheal:schema:streamheal.v1.HealedFace"
 
-_CLOCKS = {"sender": schema.CLOCK_SENDER, "arrival": schema.CLOCK_ARRIVAL, "media": schema.CLOCK_MEDIA}
-_REASONS = {
-    "confirmed": schema.REASON_CONFIRMED,
-    "improved": schema.REASON_IMPROVED,
-    "ended": schema.REASON_ENDED,
-}
-_CLOCK_NAMES = {number: name for name, number in _CLOCKS.items()}
-_REASON_NAMES = {number: name for name, number in _REASONS.items()}
+_CLOCKS, _CLOCK_NAMES = numbers(schema.Clock), words(schema.Clock)
+_REASONS, _REASON_NAMES = numbers(schema.Reason), words(schema.Reason)
 _MATCH = ("slope", "intercept", "threshold", "true_accept_rate")
 _QUALITY = ("size", "sharpness", "yaw", "pitch", "roll", "exposure", "visible", "score")
 
