@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,11 +16,15 @@ import psutil
 import pytest
 import yaml
 
+from tests.publish.certificates import make_signing
 from tests.video.clips import write_clip
 from tests.video.web import at_real_rate, serve
 
 ROOT = Path(__file__).parent.parent
+_folder = tempfile.TemporaryDirectory()
+SIGNING = make_signing(Path(_folder.name))
 SECRETS = {
+    "SIGNING_KEY": SIGNING.key.read_text(),
     "GATE_PASSWORD": "gate-hunter2-5ecret",
     "ROOF_PASSWORD": "roof/hunter2@5ecret",
     "ROOF_TOKEN": "roof-t0ken-5ecret",
@@ -38,7 +44,7 @@ main()
 def forms() -> list[bytes]:
     """Every way in which a secret may have been written down."""
     found = []
-    for secret in SECRETS.values():
+    for secret in "\n".join(SECRETS.values()).splitlines():
         ways = [secret.encode(), quote(secret, safe="").encode(), base64.b64encode(secret.encode())]
         found += [way for w in ways for way in (w, w.hex().encode())]
     return [*found, base64.b64decode(SECRETS["FACE_KEY"]), *(part.encode() for part in ("hunter2", "5ecret"))]
@@ -61,6 +67,7 @@ def pipeline_file(folder: Path, web: str) -> Path:
         "username": "streamheal",
         "password": "${KAFKA_PASSWORD}",
     }
+    c2pa = {"certificate": str(SIGNING.certificate), "key": "${SIGNING_KEY}"} if find_spec("c2pa") else None
     file = folder / "cctv.yaml"
     file.write_text(
         yaml.safe_dump({
@@ -68,6 +75,7 @@ def pipeline_file(folder: Path, web: str) -> Path:
             "output": {"path": str(folder / "out")},
             "kafka": kafka,
             "encryption": {"use": "first", "keys": {"first": "${FACE_KEY}"}},
+            "provenance": {"c2pa": c2pa},
             "gallery": {"min_interval": 0.1},
         })
     )  # fmt: skip
@@ -151,6 +159,8 @@ BROKEN = {
     "a password that is no text": ["--set", "kafka.password=[${KAFKA_PASSWORD}]"],
     "a section that is a value": ["--set", "kafka=${KAFKA_PASSWORD}"],
     "a key that is too short": ["--set", "encryption.use=a", "--set", "encryption.keys.a=${KAFKA_PASSWORD}"],
+    "a signing key for something else": ["--set", "provenance.c2pa.algorithm=ed25519"],
+    "a signing key that is none": ["--set", "provenance.c2pa.key=${KAFKA_PASSWORD}"],
     "an override that is none": ["--set", "source.cameras.0.url rtsp://viewer:roof/hunter2@5ecret@h/1"],
 }
 
