@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 _folder = tempfile.TemporaryDirectory()
 SIGNING = make_signing(Path(_folder.name))
 SECRETS = {
-    "SIGNING_KEY": SIGNING.key.read_text(),
+    "SIGNING_KEY": SIGNING.key.read_text().strip(),
     "GATE_PASSWORD": "gate-hunter2-5ecret",
     "ROOF_PASSWORD": "roof/hunter2@5ecret",
     "ROOF_TOKEN": "roof-t0ken-5ecret",
