@@ -63,7 +63,7 @@ def forget(
         if len(found.ids) > SHOWN:
             typer.echo(f"… and {len(found.ids) - SHOWN} more")
         typer.echo(f"would be deleted: {_words(found)}; add --yes to delete it")
-        _tell_of_kafka(config)
+        _tell_of_kafka(config, places)
         return
     asked = {"camera": camera, "before": _iso(which.before), "track": None if track is None else hash_of(track)}
     deleted = retention.Found()
@@ -80,7 +80,7 @@ def forget(
         typer.echo("report.html may have shown them: `streamheal report` writes it anew")
     for path in deleted.busy:
         typer.echo(f"{path} is held by a run; its boxes and landmarks go if you do the same when it has ended")
-    _tell_of_kafka(config)
+    _tell_of_kafka(config, places)
     if deleted.busy:
         raise typer.Exit(1)
 
@@ -220,8 +220,12 @@ def _tell_consumers(config: "PipelineConfig", kept: "Kept", found: "Found") -> i
         return tell(outbox, sorted({*found.events} - {*found.waiting}), datetime.now(UTC).timestamp())
 
 
-def _tell_of_kafka(config: "PipelineConfig") -> None:
+def _tell_of_kafka(config: "PipelineConfig", places: "list[Kept]") -> None:
+    from streamheal.kept import Kept
+
     if config.kafka is not None:
+        if Kept.of_heal(config) in places:
+            typer.echo(f"what waits in {config.cluster.crops_topic} is passed over by the heal workers of this machine")
         typer.echo(f"what the topic {config.kafka.topic} has taken is with its consumers, and can't be called back")
 
 
