@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from streamheal import weights
+from streamheal.heal import networks
 from streamheal.heal.networks import RESTORERS
 from streamheal.train.report import Evaluation, markdown, put_into_card
 
@@ -37,4 +38,22 @@ def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) 
     weights.pin(model, target, kind=KINDS[system], system=system, licence="research only")
     words = markdown(found) if found else f"Weights `{sha256}`; not judged yet.\n"
     put_into_card(models / f"{model}.md", words)
+    return target
+
+
+def ship_fusion(model: str, models: Path) -> Path:
+    """Ship the part of the shipped restorer `model` that brings a track's crops together on its own, for the systems of
+    its size that have none: `models`/track-fusion-SIZE.safetensors. What only `model` takes (features, detail) is left
+    out. Raises ValueError where it has no such part."""
+    tensors, header = weights.load(weights.find(model).path)
+    config = header["network"]
+    if not config.get("fusion"):
+        raise ValueError(f"{model} has no fusion of its own: there is nothing to ship")
+    alone = networks.build("track-fusion", {"lr_size": config["lr_size"], "width": config["fusion"]})
+    names = alone.state_dict()
+    alone.load_state_dict({name: tensors[f"fusion.{name}"] for name in names})
+    name = f"track-fusion-{config['lr_size']}"
+    target = models / f"{name}.safetensors"
+    networks.save(target, "track-fusion", alone, header.get("training", {}) | {"part of": model})
+    weights.pin(name, target, kind=KINDS["track-fusion"], system="track-fusion", licence="research only")
     return target

@@ -9,6 +9,7 @@ from streamheal.heal import networks
 from streamheal.train import losses, tasks, trainer
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context, Task, weights_of
+from tests.heal.networks.sample import SMALL, stir
 from tests.train.tasks import stages
 
 WHO = Stage(weights={"identity": 0.05})
@@ -36,6 +37,26 @@ def entered(context: Context, stage: Stage, trunk: torch.nn.Module) -> Task:
 def test_identity_counts_only_where_a_stage_weighs_it(context, trunk):
     for stage, parts in ((Stage(), {"pixel"}), (WHO, {"pixel", "identity"})):
         assert set(stages.draw(entered(context, stage, trunk), trunk, context.faces, stage).parts) == parts
+
+
+def test_tracks_count_only_where_a_stage_weighs_them_and_teach_what_brings_crops_together(context):
+    torch.manual_seed(0)
+    network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8})
+    stir(network)
+    task = tasks.build("restorer", {"shares": {"fcsr": 1}, "frames": 3}, context)
+    assert set(stages.draw(task, network, context.faces, Stage()).parts) == {"pixel"}
+    task.weights = weights_of(task.weights, {"track": 1.0})
+    parts = stages.draw(task, network, context.faces, Stage()).parts
+    assert set(parts) == {"pixel", "track", "completed"}
+    sum(parts.values()).backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_a_track_s_kind_or_codec_that_there_is_not_is_refused(context):
+    with pytest.raises(ConfigError, match="track_shares: 'walk'; allowed: moving, mask, camera"):
+        tasks.build("restorer", {"track_shares": {"walk": 1}}, context)
+    with pytest.raises(ConfigError, match="codec: 'av1'; allowed: h264, jpeg"):
+        tasks.build("restorer", {"codec": "av1"}, context)
 
 
 def test_only_its_share_of_a_batch_is_looked_at(context, trunk):
