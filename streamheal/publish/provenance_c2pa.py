@@ -26,6 +26,8 @@ _PNG = "image/png"
 _ORIGINAL = "original.png"
 # Nobody's picture makes this program call anybody.
 _READ = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
+# What a certificate may be for, to sign pictures: e-mail, documents (RFC 9336), C2PA claims.
+_PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
 # What is signed was tried when the signer was built: to check each costs twice the time. The thumbnail would be a copy.
 _WRITE = {"verify": {"verify_after_sign": False, "verify_trust": False}, "builder": {"thumbnail": {"enabled": False}}}
 
@@ -120,7 +122,8 @@ class PictureSigner:
         except ProvenanceError as error:
             raise ConfigError(f"provenance.c2pa: {error}; {_WHICH}") from None
         if found is None or found.state == "invalid":
-            why = "; ".join(found.problems) if found else "there is no manifest in it"
+            # That nobody is trusted here is no fault of the certificate.
+            why = "; ".join(p for p in found.problems if "untrusted" not in p) if found else "it holds no manifest"
             raise ConfigError(f"provenance.c2pa: what {self._key.path} signs is not valid: {why}; {_WHICH}")
 
 
@@ -132,9 +135,9 @@ def read_credentials(png: bytes, anchors: str | None = None) -> Credentials | No
     if not has_manifest(png):
         return None
     c2pa = _library(ProvenanceError, "its C2PA manifest")
-    settings = _READ | ({"trust": {"user_anchors": anchors}} if anchors else {})
+    trust = {"trust_config": "\n".join(_PURPOSES), **({"user_anchors": anchors} if anchors else {})}
     try:
-        context = c2pa.Context(c2pa.Settings.from_dict(settings))
+        context = c2pa.Context(c2pa.Settings.from_dict({**_READ, "trust": trust}))
         with c2pa.Reader(_PNG, io.BytesIO(png), context=context) as reader:
             state = _STATES.get(reader.get_validation_state(), "invalid")
             manifest = reader.get_active_manifest() or {}

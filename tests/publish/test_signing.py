@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load
+from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import SecretStr
 from typer.testing import CliRunner
@@ -255,6 +256,13 @@ def test_a_key_that_does_not_go_with_the_algorithm_is_refused_with_those_that_do
     made = make_signing(tmp_path, curve=ec.SECP384R1())
     assert "give es384" in refused(made.settings)
     signing(made.settings.model_copy(update={"algorithm": "es384"}))
+
+
+@pytest.mark.parametrize("use", ["1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1"], ids=["documents", "C2PA claims"])
+def test_certificates_for_documents_and_for_c2pa_sign_too(tmp_path, use):
+    made = make_signing(tmp_path, use=ObjectIdentifier(use))
+    signed = PictureSigner(made.settings).sign(healed_face())
+    assert read_credentials(signed, made.root.read_text()).state == "trusted"
 
 
 def test_a_certificate_that_may_not_sign_pictures_is_refused(tmp_path):
