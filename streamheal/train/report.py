@@ -6,8 +6,6 @@ from pathlib import Path
 Cell = str | float | dict[str, float]
 """Words, a number, or a figure with its interval: {"mean", "low", "high"}."""
 
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -60,11 +58,12 @@ def show(cell: Cell) -> str:
     return f"{cell:.3f}"
 
 
-def put_into_card(card: Path, figures: str) -> None:
-    """Replace the part of the card between the two marks by `figures`; the words round it stay."""
-    text = card.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{card} has no {BEGIN} … {END}")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    card.write_text(f"{before}{BEGIN}\n\n{figures}\n{END}{after}")
+def put_into_card(card: Path, figures: str, block: str = "figures") -> None:
+    """Replace the part of the card between the two marks of `block` by `figures`; the words round it stay. Raises
+    ValueError where the card has no such block. Tracks have their own: "track figures"."""
+    text, (begin, end) = card.read_text(), (f"<!-- {block}: {side} -->" for side in ("begin", "end"))
+    if begin not in text or end not in text:
+        raise ValueError(f"{card} has no {begin} … {end}")
+    before, rest = text.split(begin, 1)
+    after = rest.split(end, 1)[1]
+    card.write_text(f"{before}{begin}\n\n{figures}\n{end}{after}")

@@ -145,7 +145,7 @@ def test_shipping_pins_the_file_and_renews_the_figures_in_its_card(folder, tmp_p
     found = judged("unet", folder, tmp_path / "out")
     models = tmp_path / "models"
     models.mkdir()
-    (models / "tiny.md").write_text(f"# tiny\n\n{report.BEGIN}\nold\n{report.END}\n\nwords\n")
+    (models / "tiny.md").write_text("# tiny\n\n<!-- figures: begin -->\nold\n<!-- figures: end -->\n\nwords\n")
     ship.ship("tiny", tmp_path / "out/w.safetensors", models, found)
     card = (models / "tiny.md").read_text()
     assert found.sha256 in card
@@ -155,6 +155,16 @@ def test_shipping_pins_the_file_and_renews_the_figures_in_its_card(folder, tmp_p
     assert f"`{found.sha256}`; not judged yet" in (models / "tiny.md").read_text()
     entry = json.loads((models / "manifest.json").read_text())["tiny"]
     assert (entry["kind"], entry["system"], entry["sha256"]) == ("occlusion", "unet", found.sha256)
+
+
+def test_a_card_renews_the_block_that_is_named_and_no_other(tmp_path):
+    card = tmp_path / "tiny.md"
+    blocks = [f"<!-- {name}: begin -->\nold {name}\n<!-- {name}: end -->" for name in ("figures", "track figures")]
+    card.write_text("\n".join(blocks))
+    report.put_into_card(card, "new\n", "track figures")
+    assert card.read_text() == f"{blocks[0]}\n<!-- track figures: begin -->\n\nnew\n\n<!-- track figures: end -->"
+    with pytest.raises(ValueError, match="has no <!-- x: begin -->"):
+        report.put_into_card(card, "new", "x")
 
 
 def test_figures_of_other_weights_are_not_shipped(folder, tmp_path):
