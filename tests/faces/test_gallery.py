@@ -24,8 +24,8 @@ def frame(image, sequence, time=None, epoch=0, corrupt=False):
 class Scene:
     """One camera: a tracker and its galleries, fed with the portrait in given sizes and blurs."""
 
-    def __init__(self, **settings):
-        self.tracker = Tracker(confirm_after=0.2, lost_after=1.0)
+    def __init__(self, fps=FPS, **settings):
+        self.fps, self.tracker = fps, Tracker(confirm_after=0.2, lost_after=1.0)
         self.galleries = Galleries("run1", "door", **settings)
         self.sequence, self.jobs = 0, []
 
@@ -36,7 +36,7 @@ class Scene:
             image = portrait.hidden(image, points, hidden)
         faces = [face(points if landmarks is None else landmarks, score)] if size else []
         for _ in range(count):
-            given = frame(image, self.sequence, epoch=epoch, corrupt=corrupt)
+            given = frame(image, self.sequence, self.sequence / self.fps, epoch=epoch, corrupt=corrupt)
             self.jobs += self.galleries.add(given, self.tracker.update(given.captured_at, faces))
             self.sequence += 1
         return self
@@ -220,19 +220,19 @@ def shown_together(crops) -> float:
 
 
 def test_a_hand_that_moves_away_three_times_for_a_moment_is_remembered(look):
-    scene = Scene(size=4, look=look)
+    scene = Scene(fps=5, size=4, look=look)
     for _ in range(3):
-        scene.show(20, hidden="lower", size=40).show(1, size=24, blur=0.8)
-    scene.show(20, hidden="lower", size=44)
+        scene.show(9, hidden="lower", size=60).show(1, size=14, blur=0.8)
+    scene.show(9, hidden="lower", size=60)
     crops = scene.galleries.crops(1)
-    assert {20, 41, 62} & {crop.sequence for crop in crops}
+    assert {9, 19, 29} & {crop.sequence for crop in crops}
     assert shown_together(crops) > 0.9
     assert max(crop.quality.size for crop in crops) > 30, "beside the sharpest"
 
 
 def test_of_a_face_that_shows_one_half_at_a_time_both_halves_are_kept(look):
-    scene = Scene(size=3, look=look)
-    scene.show(6, hidden="lower", size=40).show(1, hidden="upper", size=28).show(30, hidden="lower", size=44)
+    scene = Scene(fps=5, size=3, look=look)
+    scene.show(6, hidden="lower", size=60).show(1, hidden="upper", size=18).show(14, hidden="lower", size=60)
     crops = scene.galleries.crops(1)
     assert 6 in [crop.sequence for crop in crops]
     assert max(crop.quality.visible for crop in crops) < 0.65
