@@ -29,7 +29,6 @@ STEADY = 60  # tracks of which every frame is restored with the help of all othe
 BICUBIC, AGAINST = "bicubic, first frame", "still, the other weights"
 BEST, MEAN, WEIGHTED = "best frame, restored", "mean of restorations", "mean of restorations, by evidence"
 BICUBIC_TEMPLATE, STILL_TEMPLATE = "mean embedding, bicubic", "mean embedding, restored"
-FUSED_TEMPLATE = "mean embedding, fused"
 BASE_LINES = (BEST, MEAN, WEIGHTED, BICUBIC_TEMPLATE, STILL_TEMPLATE)
 """What eight frames give without fusion: the last two are embeddings alone."""
 
