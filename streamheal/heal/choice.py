@@ -24,7 +24,7 @@ def auto_networks() -> list[str]:
 
 @dataclass(slots=True)
 class Budget:
-    """What a face costs on this machine, measured as it is restored, against what it may cost.
+    """What a face costs on this machine, measured as it is restored from all crops that help, against what it may cost.
 
     A network that is passed over is believed to get a little cheaper each time, so that it is tried again now and then:
     the machine may have been busy with something else.
