@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
+from cryptography.x509 import load_pem_x509_certificates
 
 from streamheal.config import C2pa
 from streamheal.errors import ConfigError, ProvenanceError, redact
@@ -135,6 +136,11 @@ def read_credentials(png: bytes, anchors: str | None = None) -> Credentials | No
     if not has_manifest(png):
         return None
     c2pa = _library(ProvenanceError, "its C2PA manifest")
+    if anchors:
+        try:
+            load_pem_x509_certificates(anchors.encode())
+        except ValueError as error:
+            raise ProvenanceError(f"the anchors are no certificates ({error}); give them as PEM") from None
     trust = {"trust_config": "\n".join(_PURPOSES), **({"user_anchors": anchors} if anchors else {})}
     try:
         context = c2pa.Context(c2pa.Settings.from_dict({**_READ, "trust": trust}))

@@ -3,6 +3,7 @@
 Certificates are made here; the library that signs and reads is the real one.
 """
 
+import contextlib
 import io
 import json
 import logging
@@ -19,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -37,6 +40,8 @@ from streamheal.publish.signing import SigningHealer, signing
 from streamheal.records import HealedFace, ModelUsed
 from streamheal.rotation import rotate
 from streamheal.vault import Vault
+from tests.fuzz import examples
+from tests.fuzz.damage import damaged
 from tests.publish.certificates import Signing, make_signing
 from tests.publish.sample import healed_face
 
@@ -127,6 +132,26 @@ def test_a_change_shows_though_the_picture_is_whole(signer, signing_files, chunk
     assert streamheal.read_provenance(picture).kind == "restored"
     found = read_credentials(picture, signing_files.root.read_text())
     assert found.state == "invalid" and "assertion.dataHash.mismatch" in found.problems[0]
+
+
+@pytest.fixture(scope="module")
+def whole(signer) -> bytes:
+    return signer.sign(healed_face())
+
+
+@given(data=st.data())
+@examples(60)
+def test_a_damaged_picture_is_never_taken_for_whole(whole, data):
+    picture = data.draw(damaged(whole))
+    with contextlib.suppress(ProvenanceError):
+        found = read_credentials(picture)
+        untouched = all(chunks(whole)[kind] in picture for kind in (b"IDAT", b"iTXt"))  # padding isn't signed
+        assert found is None or found.state == "invalid" or untouched
+
+
+def test_anchors_that_are_none_are_a_clear_error(whole):
+    with pytest.raises(ProvenanceError, match="anchors"):
+        read_credentials(whole, "no certificate")
 
 
 def test_a_picture_without_a_manifest_has_no_credentials():
