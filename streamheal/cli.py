@@ -169,7 +169,7 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd, cctv (default: all that fit), or track."
+            help="Of a restorer: fcsr, ofhnet, pro-uigan, jdsr, fd, cctv (default: all that fit), track, or honesty."
         ),
     ] = None,
     weights: Annotated[

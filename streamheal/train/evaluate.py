@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from streamheal import weights
+from streamheal import calibration, weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import judge_embedder, judge_occlusion, judge_priors, judge_restorer, judge_track
+from streamheal.train import judge_embedder, judge_honesty, judge_occlusion, judge_priors, judge_restorer, judge_track
 from streamheal.train.judge_restorer import PICTURES
 from streamheal.train.report import Evaluation, markdown
 from streamheal.train.sheets import save_picture
@@ -25,7 +25,7 @@ JUDGES = {
 }
 """Kind → judge; restorers have their own, which knows protocols, and so has what fuses tracks for them."""
 
-TRACK = "track"
+TRACK, HONESTY = "track", "honesty"
 
 
 def evaluate(
@@ -44,7 +44,8 @@ def evaluate(
     shards: the same figures each time. Writes MODEL.json, MODEL.md, MODEL.png into `out_dir`; with a protocol,
     MODEL-PROTOCOL.json and so on.
 
-    protocol: of a restorer, one of judge_restorer.GROUPS, or "track"; all of those groups that fit it by default.
+    protocol: of a restorer, one of judge_restorer.GROUPS, or "track"; all of those groups that fit it by default. Of a
+    restorer or an embedder, "honesty": what its calibration keeps; by default, too, where it is calibrated.
     pictures: of each, at most. against: of protocol track, weights of another restorer, to be met by single frames.
 
     Raises WeightsError on weights that are not there or not whole, ConfigError where no judge is for their kind, or the
@@ -59,12 +60,21 @@ def evaluate(
     kind = KINDS.get(system)
     if kind not in ("restorer", "fusion", *JUDGES):
         raise ConfigError(f"no judge for {system}; there are for restorers, fusion, {', '.join(JUDGES)}")
-    if kind != "restorer" and protocol and (kind, protocol) != ("fusion", TRACK):
+    if kind != "restorer" and protocol and (kind, protocol) not in (("fusion", TRACK), ("embedder", HONESTY)):
         raise ConfigError(f"{model} is no restorer ({kind}): leave the protocol out")
     if against and (kind, protocol) != ("restorer", TRACK):
         raise ConfigError(f"--against is for a restorer under --protocol {TRACK}")
+    sha256, plots = weights.check(file, None), None
+    known = calibration.find(model)
+    if known is not None and known.sha256 != sha256:
+        known = None  # it is of the weights that ship, and these are others
+    if known is None and protocol == HONESTY:
+        raise ConfigError(f"{model} {sha256[:12]}… is not calibrated: streamheal calibrate {model} --data DIR")
     with torch.inference_mode():
-        if kind == "fusion":
+        if protocol == HONESTY:
+            tables, sheet = judge_honesty.tables(known, network, data_dir, cache, people=pictures // 2)
+            settings = known.fitted_on
+        elif kind == "fusion":
             tables, settings, sheet = judge_track.judge_fusion(network, data_dir, cache, pictures)
         elif protocol == TRACK:
             other = networks.load(against) if against else None
@@ -74,10 +84,15 @@ def evaluate(
             tables, settings, sheet = judge_restorer.judge(system, network, data_dir, cache, **ask)
         else:
             tables, settings, sheet = JUDGES[kind](network, data_dir, cache)
-    found = Evaluation(model, kind, weights.check(file, None), header.get("training", {}), settings, tables)
+        if known is not None and protocol is None:
+            more, plots = judge_honesty.tables(known, network, data_dir, cache, people=pictures // 2)
+            tables = tables + more
+    found = Evaluation(model, kind, sha256, header.get("training", {}), settings, tables)
     name = f"{model}-{protocol}" if protocol else model
     out_dir.mkdir(parents=True, exist_ok=True)
     (out_dir / f"{name}.json").write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n")
     (out_dir / f"{name}.md").write_text(markdown(found))
     save_picture(sheet, out_dir / f"{name}.png")
+    if plots is not None:
+        save_picture(plots, out_dir / f"{name}-{HONESTY}.png")
     return found

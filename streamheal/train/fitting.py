@@ -106,20 +106,21 @@ def fit_match(pairs: Pairs) -> MatchCurve:
 
 
 def rates_of(pairs: Pairs) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]:
-    """Thresholds at FAR and true accept rates there, by side, for hidden and for open faces."""
-    thresholds, rates = [], []
+    """Thresholds at FAR and true accept rates there, by side, for hidden and for open faces. Rates fall neither with
+    size nor with what is visible: where few people say otherwise, they are pooled."""
+    thresholds, rates, counts = [], [], []
     open_face = pairs.visible >= LEAST_VISIBLE
     for row in _rows_by_side(pairs.side):
         cells = [row[open_face[row] == is_open] for is_open in (False, True)]
         cells = [cell if pairs.same[cell].any() and not pairs.same[cell].all() else row for cell in cells]
         least = [float(np.quantile(pairs.cosine[cell][~pairs.same[cell]], 1 - FAR)) for cell in cells]
-        rate = [
-            float(np.average(pairs.cosine[own] > limit, weights=pairs.weight[own]))
-            for own, limit in ((cell[pairs.same[cell]], limit) for cell, limit in zip(cells, least, strict=True))
-        ]
+        own = [cell[pairs.same[cell]] for cell in cells]
+        passed = [pairs.cosine[rows] > limit for rows, limit in zip(own, least, strict=True)]
+        rates.append([np.average(p, weights=pairs.weight[rows]) for p, rows in zip(passed, own, strict=True)])
+        counts.append([len(rows) for rows in own])
         thresholds.append(_floats(least))
-        rates.append(_floats(rate))
-    return tuple(thresholds), tuple(rates)
+    rising = -_falling_both_ways(-np.array(rates), np.array(counts))
+    return tuple(thresholds), tuple(_floats(row) for row in rising)
 
 
 def probability(curve: MatchCurve, pairs: Pairs) -> np.ndarray:

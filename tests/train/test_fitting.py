@@ -110,6 +110,11 @@ def test_one_stranger_in_a_hundred_passes_the_threshold():
     assert (pairs.cosine[here] > thresholds[-1][1]).mean() == pytest.approx(calibration.FAR, abs=0.004)
 
 
+def test_more_pixels_and_less_hidden_are_never_stated_to_be_recognised_less():
+    rates = np.array(fitting.rates_of(fitting.pairs_of(*people(5, count=12, pictures=4)))[1])
+    assert (np.diff(rates, axis=0) >= -1e-5).all() and (np.diff(rates, axis=1) >= -1e-5).all()
+
+
 def test_the_logistic_finds_the_coefficients_that_made_the_labels():
     rng = np.random.default_rng(0)
     inputs = np.stack([np.ones(20_000), rng.normal(size=20_000)], 1)
