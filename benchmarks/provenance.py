@@ -23,7 +23,8 @@ import streamheal
 from streamheal.config import PipelineConfig, Rendered, Source
 from streamheal.publish.face_pictures import restored_png
 from streamheal.publish.pictures import mark, png
-from streamheal.publish.provenance_c2pa import PictureSigner, read_credentials
+from streamheal.publish.provenance_c2pa import read_credentials
+from streamheal.publish.provenance_signer import PictureSigner
 from streamheal.records import HealedFace, ModelUsed, SourceFrame
 from tests.publish.certificates import make_signing
 from tests.publish.sample import healed_face

@@ -1,6 +1,7 @@
 """What each picture of a healed face says of itself, so that it still does when it was copied away from its event.
 
-`provenance_xmp.py` writes it into the PNG and reads it back; `provenance_c2pa.py` signs it.
+`provenance_xmp.py` writes it into the PNG and reads it back; `provenance_signer.py` signs it, `provenance_c2pa.py`
+checks the signature.
 """
 
 from dataclasses import dataclass, field

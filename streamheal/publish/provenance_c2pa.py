@@ -1,39 +1,20 @@
-"""C2PA: restored pictures are signed, and signed ones are checked. With the extra `c2pa` (the package c2pa-python).
-
-A signed picture holds a manifest: that it was opened as the original crop (which lies in the manifest, as it was), that
-a network made a part of it, which one, from which frames; and a hash over all its bytes. No two signatures are equal,
-not even of the same face: it is signed once, before any sink sees it.
-"""
+"""What a C2PA signature in a picture is worth. With the extra `c2pa` (the package c2pa-python)."""
 
 import io
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
-import numpy as np
 from cryptography.x509 import load_pem_x509_certificates
 
-from streamheal.config import C2pa
-from streamheal.errors import ConfigError, ProvenanceError, redact
-from streamheal.publish.face_pictures import original_png, restored_png
-from streamheal.publish.pictures import png
-from streamheal.publish.provenance import DESCRIPTIONS, provenance_of
-from streamheal.publish.signing_key import SigningKey
-from streamheal.records import PARTLY_MADE, HealedFace
+from streamheal.errors import ConfigError, ProvenanceError
 
 INSTALL = "pip install 'streamheal[c2pa]'"
-_PNG = "image/png"
-_ORIGINAL = "original.png"
+PNG = "image/png"
 # Nobody's picture makes this program call anybody.
 _READ = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
 # What a certificate may be for, to sign pictures: e-mail, documents (RFC 9336), C2PA claims.
 _PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
-# What is signed was tried when the signer was built: to check each costs twice the time. The thumbnail would be a copy.
-_WRITE = {"verify": {"verify_after_sign": False, "verify_trust": False}, "builder": {"thumbnail": {"enabled": False}}}
-
-_WHICH = "docs/provenance.md says which certificates sign"
-_TRIAL = png(np.zeros((16, 16, 3), np.uint8))
 
 State = Literal["trusted", "valid", "invalid"]
 _STATES: dict[str | None, State] = {"Trusted": "trusted", "Valid": "valid"}
@@ -54,80 +35,6 @@ class Credentials:
     original: bytes | None  # the original crop's PNG that the signer had before it
 
 
-class PictureSigner:
-    """Signs with the certificate and key of a pipeline file.
-
-    Raises ConfigError if the library is missing, or with this certificate, key and algorithm no valid signature comes.
-    """
-
-    def __init__(self, settings: C2pa):
-        self._c2pa = _library(ConfigError, "provenance.c2pa")
-        self._key = SigningKey.read(settings)
-        self._try()
-        url = settings.timestamp_url
-        self._context = self._signing(url.get_secret_value() if url else None)
-
-    def sign(self, face: HealedFace) -> bytes:
-        """The restored picture of `face`, with its marks, signed. Raises ProvenanceError if that fails."""
-        made = provenance_of(face, "restored")
-        name, _, version = made.software.partition(" ")
-        edited = {
-            "action": "c2pa.edited",
-            "softwareAgent": {"name": name, "version": version},
-            "digitalSourceType": made.digital_source_type,
-            "description": DESCRIPTIONS["restored"],
-            "parameters": {"streamheal.provenance": asdict(made)},
-        }
-        return self._sign(self._context, f"{face.id} restored", restored_png(face), original_png(face), edited)
-
-    def _signing(self, timestamp_url: str | None) -> Any:
-        """A context that signs with the key."""
-        library, key = self._c2pa, self._key
-        info = library.C2paSignerInfo(key.algorithm, key.chain.encode(), key.pem.encode(), timestamp_url)
-        try:
-            return library.Context(library.Settings.from_dict(_WRITE), library.Signer.from_info(info))
-        except library.C2paError as error:
-            raise ConfigError(f"provenance.c2pa: {redact(error)}") from None
-
-    def _sign(self, context: Any, title: str, picture: bytes, original: bytes, edited: dict) -> bytes:
-        opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": ["original"]}}
-        manifest = {
-            "claim_generator_info": [edited["softwareAgent"]],
-            "title": title,
-            "format": _PNG,
-            "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [opened, edited]}}],
-        }
-        ingredient = {
-            "title": DESCRIPTIONS["original"],
-            "label": "original",
-            "relationship": "parentOf",
-            "thumbnail": {"format": _PNG, "identifier": _ORIGINAL},
-        }
-        signed = io.BytesIO()
-        try:
-            with self._c2pa.Builder(json.dumps(manifest), context) as builder:
-                builder.add_ingredient(ingredient, _PNG, io.BytesIO(original))
-                builder.add_resource(_ORIGINAL, io.BytesIO(original))
-                builder.sign(_PNG, io.BytesIO(picture), signed)
-        except self._c2pa.C2paError as error:
-            raise ProvenanceError(f"it can't be signed: {redact(error)}") from None
-        return signed.getvalue()
-
-    def _try(self) -> None:
-        """A signature that nobody sees, checked."""
-        agent = {"name": "streamheal", "version": "trial"}
-        edited = {"action": "c2pa.edited", "softwareAgent": agent, "digitalSourceType": PARTLY_MADE}
-        try:
-            signed = self._sign(self._signing(None), "trial", _TRIAL, _TRIAL, edited)
-            found = read_credentials(signed)
-        except ProvenanceError as error:
-            raise ConfigError(f"provenance.c2pa: {error}; {_WHICH}") from None
-        if found is None or found.state == "invalid":
-            # That nobody is trusted here is no fault of the certificate.
-            why = "; ".join(p for p in found.problems if "untrusted" not in p) if found else "it holds no manifest"
-            raise ConfigError(f"provenance.c2pa: what {self._key.path} signs is not valid: {why}; {_WHICH}")
-
-
 def read_credentials(png: bytes, anchors: str | None = None) -> Credentials | None:
     """Check the C2PA manifest in a PNG, None if there is none. `anchors`: PEM of certificates that are trusted.
 
@@ -135,7 +42,7 @@ def read_credentials(png: bytes, anchors: str | None = None) -> Credentials | No
     """
     if not has_manifest(png):
         return None
-    c2pa = _library(ProvenanceError, "its C2PA manifest")
+    c2pa = library(ProvenanceError, "its C2PA manifest")
     if anchors:
         try:
             load_pem_x509_certificates(anchors.encode())
@@ -144,7 +51,7 @@ def read_credentials(png: bytes, anchors: str | None = None) -> Credentials | No
     trust = {"trust_config": "\n".join(_PURPOSES), **({"user_anchors": anchors} if anchors else {})}
     try:
         context = c2pa.Context(c2pa.Settings.from_dict({**_READ, "trust": trust}))
-        with c2pa.Reader(_PNG, io.BytesIO(png), context=context) as reader:
+        with c2pa.Reader(PNG, io.BytesIO(png), context=context) as reader:
             state = _STATES.get(reader.get_validation_state(), "invalid")
             manifest = reader.get_active_manifest() or {}
             found = (reader.get_validation_results() or {}).get("activeManifest", {})
@@ -176,7 +83,8 @@ def _original(reader: Any, manifest: dict) -> bytes | None:
     return None
 
 
-def _library(problem: type[ConfigError] | type[ProvenanceError], what: str) -> ModuleType:
+def library(problem: type[ConfigError] | type[ProvenanceError], what: str) -> ModuleType:
+    """The package. Raises `problem` if it isn't there: `what` needs it."""
     try:
         import c2pa
     except (ImportError, OSError) as error:  # OSError: its native library doesn't load here

@@ -28,7 +28,7 @@ def signing(settings: C2pa | None) -> Callable[[Heals], Heals]:
     """
     if settings is None:
         return lambda healer: healer
-    from streamheal.publish.provenance_c2pa import PictureSigner
+    from streamheal.publish.provenance_signer import PictureSigner
 
     signer = PictureSigner(settings)
     return lambda healer: SigningHealer(healer, signer.sign)

@@ -46,7 +46,8 @@ from tests.publish.certificates import Signing, make_signing
 from tests.publish.sample import healed_face
 
 c2pa = pytest.importorskip("c2pa", reason="the extra c2pa is not installed")
-from streamheal.publish.provenance_c2pa import PictureSigner, read_credentials  # noqa: E402
+from streamheal.publish.provenance_c2pa import read_credentials  # noqa: E402
+from streamheal.publish.provenance_signer import PictureSigner  # noqa: E402
 
 MADE_IN_PART = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
