@@ -37,6 +37,7 @@ class Healer:
         )
         self._embedder = Embedder(config.embedder.weights, config.restorer.device)
         self._honesty = Honesty(self._embedder.model, self._segmenter.model, self._restorer.models)
+        self._shaping |= self._honesty.settings
 
     def heal(self, jobs: Sequence[HealJob], *, restoring: bool = True) -> list[HealedFace]:
         """One healed face a job, in order. `restoring=False` abstains on all: at a stop, when no time is left.

@@ -1,9 +1,9 @@
-"""What is said of a healed face beyond its pictures: what was invented, how far off it may be, what matches are worth."""
+"""What is said of a healed face beyond its pictures: what was invented, how far off it may be, what a match is worth."""
 
 import logging
 from collections.abc import Iterable
 
-from streamheal import calibration
+from streamheal import calibration, weights
 from streamheal.heal.restorer import RestoredFace
 from streamheal.records import FaceCrop, ModelUsed
 
@@ -16,11 +16,17 @@ class Honesty:
 
     def __init__(self, embedder: ModelUsed, segmenter: ModelUsed, restorers: Iterable[ModelUsed]):
         beside = {model.role: model.sha256 for model in (embedder, segmenter)}
-        self._embedder = calibration.find(embedder.name, beside)
+        self._embedder_name, self._embedder = embedder.name, calibration.find(embedder.name, beside)
         self._restorers = {model.name: calibration.find(model.name, beside) for model in restorers}
         found = {embedder.name: self._embedder, **self._restorers}
         if unknown := [name for name, known in found.items() if known is None]:
             log.info("%s: not calibrated, so events don't say what it is worth", ", ".join(unknown))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """For provenance: `calibration.NAME` → SHA-256 of its file, of each in use."""
+        known, found = weights.manifest(), {**self._restorers, self._embedder_name: self._embedder}
+        return {f"calibration.{name}": known[name].calibration.sha256 for name in found if found[name] is not None}
 
     def about(
         self, crop: FaceCrop, face: RestoredFace | None, drift: float | None, *, track: bool

@@ -1,12 +1,13 @@
 """What a healed face says of itself follows from the calibrations that ship with the networks in use."""
 
+import hashlib
 import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from streamheal import calibration
+from streamheal import calibration, weights
 from streamheal.heal.honesty import Honesty
 from streamheal.heal.restorer import RestoredFace
 from streamheal.records import FaceCrop, ModelUsed, Quality
@@ -61,6 +62,17 @@ def test_a_network_that_was_never_calibrated_marks_nothing_and_the_log_says_so(f
         said = Honesty(EMBEDDER, SEGMENTER, [NET, OTHER]).about(crop(), face(OTHER), 0.4, track=False)
     assert set(said) == {"identity"} and said["identity"].restored is None
     assert "other: not calibrated" in caplog.text
+
+
+def test_provenance_names_each_calibration_in_use_by_the_hash_of_its_file():
+    shipped = weights.manifest()
+    models = [ModelUsed(shipped[n].kind, n, shipped[n].sha256) for n in ("embedder", "occlusion-unet", "lr-trunk-16")]
+    calibrated = [model.name for model in models if calibration.find(model.name)]
+    assert Honesty(*models[:2], [*models[2:], OTHER]).settings == {
+        f"calibration.{name}": hashlib.sha256(shipped[name].calibration.path.read_bytes()).hexdigest()
+        for name in calibrated
+    }
+    assert "embedder" in calibrated
 
 
 def test_without_a_calibrated_embedder_no_match_is_given_but_the_mask_is(find, monkeypatch):
