@@ -1,4 +1,4 @@
-"""What is said of a healed face beyond its pictures: what was invented, how far off it may be, what a match is worth."""
+"""What is said of a healed face beyond its pictures: what was invented, how far off it may be, what matches tell."""
 
 import logging
 from collections.abc import Iterable
