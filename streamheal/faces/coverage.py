@@ -75,8 +75,9 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def change(one: np.ndarray, other: np.ndarray) -> float:
-    """Grey levels, mean of RGB, by which the most different cells of two thumbnails differ, within the oval."""
-    return float(np.abs(one - other).mean(1)[oval_cells() > 0].max())
+    """Grey levels, mean of RGB, by which at least an eighth of the face's cells differ between two thumbnails."""
+    apart = np.sort(np.abs(one - other).mean(1)[oval_cells() > 0])
+    return float(apart[-(len(apart) // 8)])
 
 
 def _averaged(picture: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ MAX_TURN = 25.0
 """Degrees of yaw, and of pitch, between two crops. A head turned further shows other pixels, and not the same ones
 shifted: nothing brings them together. Wide, as pose from five landmarks is good to 10 to 15 degrees."""
 STRANGER = 0.0
-"""Cosine to the best crop's embedding below which a crop is taken for somebody else's: the tracker has switched. Crops
-of one track that hide different halves of a face, or are tiny, may be as low as 0.1 to 0.3 themselves, so this finds
-clear strangers only."""
+"""Cosine to the best crop's embedding below which a crop is taken for somebody else's: the tracker has switched. Finds
+clear strangers only. In the demo clip (18 to 35 px, masks, dark glasses) crops of one track lie at 0.47 to 0.93, one
+that was cut askew at 0.06, and best crops of two people at -0.33 to 0.42."""
 
 
 def of_one_person(embeddings: np.ndarray) -> np.ndarray:
