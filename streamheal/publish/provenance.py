@@ -22,7 +22,6 @@ DESCRIPTIONS: dict[Kind, str] = {
 }
 """In words, for who opens the picture elsewhere."""
 
-_SOURCE_TYPES: dict[Kind, str] = {"original": CAPTURED, "restored": PARTLY_MADE, "edited": PARTLY_MADE}  # maps: MADE
 _CUT_BY = {"original": ("detector",), "occlusion": ("detector", "occlusion")}
 
 
@@ -50,7 +49,7 @@ def provenance_of(face: HealedFace, kind: Kind) -> PictureProvenance:
     return PictureProvenance(
         kind=kind,
         software=made.software,
-        digital_source_type=_SOURCE_TYPES.get(kind, MADE),
+        digital_source_type={"original": CAPTURED, "restored": made.digital_source_type}.get(kind, MADE),
         event=face.id,
         camera=face.job.camera,
         sources=(here,) if cut_by else made.sources or (here,),
