@@ -75,7 +75,7 @@ def from_xmp(packet: str) -> PictureProvenance:
     kind = _text(said, "streamheal:Kind")
     if kind not in get_args(Kind):
         raise ProvenanceError(
-            f"its XMP doesn't come from streamheal, or from a later version of it (kind {kind[:40]!r})"
+            f"its XMP doesn't come from streamheal, or from a later one: kind {kind[:40]!r}"
         )
     return PictureProvenance(
         kind=kind,
