@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import random
+import re
 import ssl
 import threading
 import uuid
@@ -82,15 +83,16 @@ class Clients:
             admin.close()
 
     def patiently(self, make: Callable[[], Made]) -> Made | None:
-        """What `make` makes, tried until the brokers let it; None after a stop. Says once what it waits for."""
-        told, wait = "", 0.5
+        """What `make` makes, tried until the brokers let it; None after a stop. Says once of each cause what it is."""
+        told, wait = set(), 0.5
         while not self._stop.is_set():
             try:
                 return make()
             except (KafkaError, SinkError, OSError) as error:
-                if type(error).__name__ != told:
-                    told = type(error).__name__
-                    log.warning("no connection to Kafka yet: %s; it is tried again", error or told)
+                said = str(error) or type(error).__name__
+                if (cause := re.sub(r"\d+", "", said)) not in told:  # but for ports and milliseconds
+                    told.add(cause)
+                    log.warning("no connection to Kafka yet: %s; it is tried again", said)
             self._stop.wait(wait * random.uniform(0.5, 1.0))
             wait = min(10.0, 2 * wait)
         return None

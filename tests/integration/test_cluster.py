@@ -22,7 +22,7 @@ import yaml
 from kafka import KafkaConsumer, KafkaProducer
 
 from streamheal import audit
-from streamheal.cluster import crops
+from streamheal.cluster import clients, crops
 from streamheal.cluster.leases import share
 from streamheal.cluster.worker import HealWorker
 from streamheal.config import PipelineConfig
@@ -300,6 +300,7 @@ def test_both_kinds_of_nodes_work_over_tls_with_a_password_and_a_wrong_one_opens
         "username": USER,
         "ssl_cafile": str(kafka_broker.ca),
     }
+    monkeypatch.setattr(clients, "CONNECT_TIMEOUT", 30.0)  # a busy broker takes its time to refuse
     stranger = {**cluster, "kafka": cluster["kafka"] | {"password": "wrong-but-also-secret"}}
     with working(stranger, Mirror()):
         until(lambda: "check kafka.username, kafka.password" in caplog.text, "it says what is wrong")
