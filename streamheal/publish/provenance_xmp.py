@@ -74,9 +74,7 @@ def from_xmp(packet: str) -> PictureProvenance:
     said = list(root.iter(_name("rdf:Description")))
     kind = _text(said, "streamheal:Kind")
     if kind not in get_args(Kind):
-        raise ProvenanceError(
-            f"its XMP doesn't come from streamheal, or from a later one: kind {kind[:40]!r}"
-        )
+        raise ProvenanceError(f"its XMP doesn't come from streamheal, or from a later one: kind {kind[:40]!r}")
     return PictureProvenance(
         kind=kind,
         software=_text(said, "xmp:CreatorTool"),
