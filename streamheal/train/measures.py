@@ -80,13 +80,13 @@ class Judges:
         return seen
 
 
-def measure(output: torch.Tensor, truth: Truth, judges: Judges) -> Measured:
-    """Figures of restored pictures `(N, 3, S, S)` against the truth."""
+def measure(output: torch.Tensor, truth: Truth, judges: Judges, *, luma: bool = True) -> Measured:
+    """Figures of restored pictures `(N, 3, S, S)` against the truth; of RGB alone without `luma`."""
     parts = []
     for start in range(0, len(output), AT_ONCE):
         rows = slice(start, start + AT_ONCE)
         clean, hidden = truth.pictures[rows], truth.hidden[rows]
-        part = pixels(output[rows], clean, hidden)
+        part = pixels(output[rows], clean, hidden, luma=luma)
         if judges.lpips:
             part["LPIPS"] = judges.lpips(output[rows], clean)
         parts.append(part)
@@ -101,10 +101,13 @@ def measure(output: torch.Tensor, truth: Truth, judges: Judges) -> Measured:
     return Measured(each, seen.get("embeddings"))
 
 
-def pixels(output: torch.Tensor, clean: torch.Tensor, hidden: torch.Tensor) -> dict[str, np.ndarray]:
+def pixels(
+    output: torch.Tensor, clean: torch.Tensor, hidden: torch.Tensor, *, luma: bool = True
+) -> dict[str, np.ndarray]:
     """PSNR (dB, peak 1) and SSIM per picture, of RGB and of Y; whole, and over the hidden and the visible part."""
     found = {}
-    for channel, a, b in (("", output, clean), (" Y", metrics.luma(output), metrics.luma(clean))):
+    kinds = [("", output, clean), *([(" Y", metrics.luma(output), metrics.luma(clean))] if luma else [])]
+    for channel, a, b in kinds:
         error, likeness = (a - b) ** 2, ssim_map(a, b)
         edge = (hidden.shape[-1] - likeness.shape[-1]) // 2
         inner = hidden[:, :, edge:-edge, edge:-edge]  # SSIM's window needs its 5 px on each side

@@ -24,7 +24,7 @@ from streamheal.train.trial import FIRST, GROUP, SEED, WORST, Subjects, restore
 
 FRAMES = (1, 2, 4, 8)
 MOST = FRAMES[-1]
-STEADY = 60  # tracks of which every frame is restored with the help of all others
+STEADY = 40  # tracks of which every frame is restored with the help of all others
 
 BICUBIC, AGAINST = "bicubic, first frame", "still, the other weights"
 BEST, MEAN, WEIGHTED = "best frame, restored", "mean of restorations", "mean of restorations, by evidence"
@@ -90,7 +90,7 @@ def run(
     side, first = subjects.pictures.shape[-1], torch.cat([part.tracks.visible[:, 0] for part in parts])
     truth = Truth(subjects.pictures, grow(first, side) < 0.5, subjects.seen)
     outputs = {name: torch.cat([part.outputs[name] for part in parts]) for name in parts[0].outputs}
-    methods = {name: measure(output, truth, judges) for name, output in outputs.items()}
+    methods = {name: measure(output, truth, judges, luma=False) for name, output in outputs.items()}
     for name in parts[0].templates:
         embeddings = np.concatenate([part.templates[name] for part in parts])
         methods[name] = Measured({"cosine": (embeddings * truth.seen["embeddings"]).sum(1)}, embeddings)

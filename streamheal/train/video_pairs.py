@@ -46,7 +46,7 @@ def table(
             fused(1): restore(network, lr[::2], visible[::2]).hr,
             fused(2): restore_fused(network, fusion, lr.unflatten(0, (-1, 2)), visible.unflatten(0, (-1, 2))).hr,
         }
-        found = {way: measure(output, truth, judges) for way, output in outputs.items()}
+        found = {way: measure(output, truth, judges, luma=False) for way, output in outputs.items()}
         rows += [[f"{name}, {way}", *_cells(own, found[fused(1)])] for way, own in found.items()]
     columns = ["frames", "PSNR dB", "SSIM", *(["cosine"] if judges.identity else []), "gain dB"]
     note = f"{len(clean)} people, two frames of one clip each, seconds apart, shrunk to {size} px."

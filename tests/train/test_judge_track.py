@@ -158,7 +158,9 @@ def test_one_frame_has_the_figures_of_the_still_restorer(untrained, subjects, ba
     with torch.inference_mode():
         still = trial.restore(network, drawn.lr[:, 0], drawn.visible[:, 0]).hr
         hidden = track_trial.grow(drawn.visible[:, 0], 128) < 0.5
-        wanted = measures.measure(still, measures.Truth(subjects.pictures, hidden, subjects.seen), judges).each
+        wanted = measures.measure(
+            still, measures.Truth(subjects.pictures, hidden, subjects.seen), judges, luma=False
+        ).each
     found = trials["moving"].methods
     for name, figures in wanted.items():
         assert np.array_equal(found[fused(1)].each[name], figures, equal_nan=True), name
