@@ -218,8 +218,8 @@ def _picture(pixels: tuple[EvidenceCurve, Looked] | None, told: dict[str, tuple[
         there = [i for i, part in enumerate(bins) if part.sum() >= fitting.FEWEST]
         at = [float(looked.evidence[bins[i]].mean()) for i in there]
         lines = {
-            "stated: nine in ten below": [float(bound[bins[i]].mean()) for i in there],
-            "found: nine in ten below": [float(np.quantile(looked.error[bins[i]], 0.9)) for i in there],
+            "stated: 9 in 10 below": [float(bound[bins[i]].mean()) for i in there],
+            "found: 9 in 10 below": [float(np.quantile(looked.error[bins[i]], 0.9)) for i in there],
             "found: half below": [float(np.quantile(looked.error[bins[i]], 0.5)) for i in there],
         }
         panels.append(plots.panel("Error of pixels (0 to 255) by evidence", at, lines, mark=curve.hallucinated_below))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, HEIGHT = 560, 420
+WIDTH, HEIGHT = 580, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 46, 60
 _INKS = ((30, 90, 190), (220, 110, 20), (120, 120, 120), (30, 140, 90))  # tell apart without colour vision
 _TICKS = 5
@@ -13,11 +13,11 @@ _TICKS = 5
 def panel(
     title: str, at: list[float], lines: dict[str, list[float]], *, top: float | None = None, mark: float | None = None
 ) -> torch.Tensor:
-    """One plot, `(3, HEIGHT, WIDTH)` in [0, 1]: `lines` over `at` in [0, 1], up to `top` (by default the next ten above
+    """One plot, `(3, HEIGHT, WIDTH)` in [0, 1]: `lines` over `at` in [0, 1], up to `top` (by default the next 25 above
     the largest value), with a dashed upright line at `mark`."""
     picture = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
-    top = top or float(np.ceil(max(max(values) for values in lines.values()) / 10) * 10)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    top = top or float(np.ceil(max(max(values) for values in lines.values()) / 25) * 25)
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
