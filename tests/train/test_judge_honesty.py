@@ -156,4 +156,4 @@ def test_a_plot_shows_its_lines_and_its_mark():
     drawn = plots.panel("t", [0.0, 1.0], {"a": [5.0, 10.0], "b": [1.0, 2.0]}, mark=0.5)
     assert drawn.shape == (3, plots.HEIGHT, plots.WIDTH)
     colours = {tuple(c) for c in (drawn.flatten(1).T * 255).round().int().tolist()}
-    assert {plots._INKS[0], plots._INKS[1]} <= colours and plots._INKS[2] not in colours
+    assert {plots._INKS[0], plots._INKS[1]} <= colours and plots._INKS[3] not in colours
