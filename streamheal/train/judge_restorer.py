@@ -64,7 +64,7 @@ def fitting(system: str, network: torch.nn.Module, protocol: str | None) -> list
             return [*GROUPS[OWN[system]], "cctv"]
         return [name for name in PROTOCOLS if name != "fd"]
     if protocol not in GROUPS:
-        raise ConfigError(f"no protocol {protocol!r}; allowed: {', '.join(GROUPS)}")
+        raise ConfigError(f"no protocol {protocol!r}; allowed: {', '.join(GROUPS)}, track, honesty")
     if protocol == "fd" and not whole:
         raise ConfigError(f"protocol fd shrinks nothing: it needs a network of {data.SIZE} px, not {network.lr_size}")
     return list(GROUPS[protocol])
