@@ -41,6 +41,13 @@ def _recognised(match: dict) -> str:
     return f"{words}, at a threshold ({threshold:.2f}) that 1 in 100 strangers pass"
 
 
+def hatched(hallucinated: np.ndarray) -> str:
+    """How much is hatched. Where nothing is, nobody shall take the picture for the truth."""
+    if not hallucinated.any():
+        return "nothing hatched, yet its detail is a guess"
+    return f"{hallucinated.mean():.0%} hatched: invented"
+
+
 def hatch(hallucinated: np.ndarray) -> np.ndarray:
     """A picture to lay over the restored face: lines across what was invented, and its outline.
 

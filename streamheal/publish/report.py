@@ -68,7 +68,7 @@ def _track(folder: Path, event: dict, vault: Vault) -> str:
         invented = picture("hallucinated") > 127 if "hallucinated" in event["pictures"] else None
         words, over = "made by a network", None
         if invented is not None:
-            words, over = f"{words}; hatched: {invented.mean():.0%} invented", honesty.hatch(invented)
+            words, over = f"{words}; {honesty.hatched(invented)}", honesty.hatch(invented)
         figures.append(_figure(published("restored"), "Restored", words, over=over))
         figures.append(_figure(_evidence(picture("evidence")), "Evidence", f"{share:.0%} backed by what was seen"))
     else:

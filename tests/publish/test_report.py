@@ -10,7 +10,7 @@ import pytest
 from streamheal.errors import VaultError
 from streamheal.publish.face_pictures import restored_png
 from streamheal.publish.folder import FolderSink
-from streamheal.publish.honesty import HATCH_SCALE, hatch, in_words
+from streamheal.publish.honesty import HATCH_SCALE, hatch, hatched, in_words
 from streamheal.publish.provenance_xmp import read_provenance
 from streamheal.publish.report import write_report
 from streamheal.vault import Vault
@@ -33,7 +33,7 @@ def test_each_track_shows_original_hidden_restored_and_evidence_in_that_order(tm
 def test_what_was_invented_is_hatched_until_the_box_is_cleared(tmp_path):
     page = report(tmp_path, healed_face(calibrated=True), healed_face(track=2))
     assert page.count('class="hatch"') == 1, "only one of the two faces says what was invented"
-    assert "hatched: 38% invented" in page
+    assert "38% hatched: invented" in page
     box, sheet = page.index('id="hatched" checked'), page.index("#hatched:not(:checked) ~ section .hatch")
     assert sheet < box < page.index("<section>"), "the rule takes away what stands in sections after the box"
     assert "<script" not in page
@@ -58,6 +58,10 @@ def test_the_original_is_the_first_in_words_too(tmp_path):
 def test_of_an_abstained_face_only_the_original_is_spoken_of(tmp_path):
     page = report(tmp_path, healed_face(calibrated=True, restored=False))
     assert "original, recognised" in page and "restored, recognised" not in page and "where hatched" not in page
+
+
+def test_a_face_without_a_hatch_is_not_called_true():
+    assert hatched(np.zeros((8, 8), bool)) == "nothing hatched, yet its detail is a guess"
 
 
 def test_the_hatch_covers_nothing_that_was_seen():
