@@ -76,35 +76,37 @@ class TrackFusion(nn.Module):
         helped = valid[:, 0] & (valid.sum(1) > 1)
         rows, columns = (valid & helped[:, None]).nonzero(as_tuple=True)  # padding is never looked at
         maps = torch.eye(2, 3, device=lr.device).repeat(batch, frames, 1, 1)
-        fits = torch.zeros(batch, frames, device=lr.device).index_fill(1, torch.tensor([0], device=lr.device), 1.0)
+        fits = F.one_hot(torch.zeros(batch, dtype=torch.long, device=lr.device), frames).float()  # itself
         weights = fits[:, :, None, None].repeat(1, 1, size, size)
         query, query_visible = lr[:, 0], visible[:, 0]
         if len(rows) == 0:
             return Fused(query, query_visible, *self._nothing(lr), weights, maps, fits)
 
+        own = columns == 0
         with torch.no_grad():
-            others, others_visible = lr[rows, columns], visible[rows, columns]
-            found = register(query[rows], query_visible[rows], others, others_visible)
-            own = columns == 0
-            maps[rows, columns] = torch.where(own.view(-1, 1, 1), maps[rows, columns], found.maps)
-            fits[rows, columns] = torch.where(own, 1.0, found.fits)
-            others = torch.where(own.view(-1, 1, 1, 1), others, found.lit(others))
-            sight = look(others, settle(others_visible), maps[rows, columns])
-            believed = fits[rows, columns] * (quality[rows, columns] if quality is not None else 1.0)
+            crops, shown = lr[rows, columns], visible[rows, columns]
+            row, column = rows[~own], columns[~own]
+            found = register(query[row], query_visible[row], crops[~own], shown[~own])
+            maps[row, column], fits[row, column] = found.maps, found.fits
+            crops[~own] = found.lit(crops[~own])
+            clear, believed = settle(shown), fits[rows, columns]
+            if quality is not None:
+                believed = believed * quality[rows, columns]
+            sight = look(crops, clear, maps[rows, columns])
 
         share = self._attend(sight, rows, batch, query, believed)
         weights = weights.index_put((rows, columns), share[:, 0].detach())
-        fine, known = reconstruct(others, settle(others_visible), sight, share, rows, query, settle(query_visible))
+        fine, known = reconstruct(crops, clear, sight, share, rows, query, settle(query_visible))
         plain = F.interpolate(query, scale_factor=FINE, mode="bicubic", align_corners=False)
         entered = [
             F.pixel_unshuffle(part, FINE) for part in (fine * 2 - 1, fine - plain, known, sight.seen_by(rows, batch))
         ]
         merged = self.merge(self.enter(torch.cat([*entered, query_visible], 1)))
 
-        # A pixel at the edge of what hides shows more of that than of the face, however many frames say so.
-        clear = settle(F.avg_pool2d(sight.visible, FINE)) * _sure(believed) * ~own.view(-1, 1, 1, 1)
-        unseen = (1 - clear).clamp(min=1e-4)
-        covered = 1 - torch.zeros_like(query_visible).index_add(0, rows, unseen.log()).exp()  # by any other frame
+        # A pixel at the edge of what hides shows more of that than of the face, and eight frames that doubt a place
+        # don't make it sure: what counts is the one that shows it best.
+        sure = settle(F.avg_pool2d(sight.visible, FINE)) * _sure(believed) * ~own.view(-1, 1, 1, 1)
+        covered = lr.new_zeros(batch, frames, 1, size, size).index_put((rows, columns), sure).amax(1)
         taken = (1 - query_visible) * covered
         drawn = query + taken * (F.avg_pool2d(fine, FINE) - query) + self.picture(merged)
         where = helped.view(-1, 1, 1, 1)
