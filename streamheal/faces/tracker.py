@@ -37,6 +37,7 @@ REACH = 2.0  # boxes grow by so many standard deviations of the predicted centre
 MAX_REACH = 2.0  # … and by at most so many sides
 WEAK_REACH = 0.3  # the same for weak detections, many of which are no faces: a track mustn't hop between them
 WEAK_WITHIN = 0.5  # seconds unseen after which a weak detection is no longer believed to be the same face
+LONGEST = 60.0  # seconds that a motion is predicted over; after more, a face is anywhere, and numbers overflow
 NOMINAL_STEP = 0.04  # seconds, where the first timestamps don't say
 
 
@@ -137,7 +138,7 @@ class Tracker:
         time = self._time
         faces = [f for f in faces if f.score >= self.low_score and _sound(f.box)]
         measured, noise = _measure(faces)
-        F, Q = _motion(step)
+        F, Q = _motion(min(step, LONGEST))
         for path in self._paths:
             path.predict(F, Q)
 

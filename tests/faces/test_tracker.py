@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamheal.faces.tracker import Tracker, _motion
@@ -281,6 +281,7 @@ boxes = st.tuples(st.floats(-50, 700), st.floats(-50, 500), st.floats(0.5, 400),
 
 
 @settings(deadline=None, max_examples=40)
+@example([(0.0, [(0.0, 0.0, 257.0, 1.0)]), (3.8e301, [(0.0, 0.0, 36.0, 1.0)])])
 @given(st.lists(st.tuples(st.floats(), st.lists(boxes, max_size=8)), max_size=15))
 def test_whatever_comes_ids_grow_and_no_face_or_track_is_used_twice(frames):
     tracker, ended = Tracker(), []
