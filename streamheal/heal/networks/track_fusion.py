@@ -89,7 +89,9 @@ class TrackFusion(nn.Module):
             found = register(query[row], query_visible[row], crops[~own], shown[~own])
             maps[row, column], fits[row, column] = found.maps, found.fits
             crops[~own] = found.lit(crops[~own])
-            clear, believed = settle(shown), fits[rows, columns]
+            # What could not be laid onto the query shows nothing of it, however visible it is.
+            believed = fits[rows, columns]
+            clear = settle(shown) * _sure(believed)
             if quality is not None:
                 believed = believed * quality[rows, columns]
             sight = look(crops, clear, maps[rows, columns])
@@ -105,7 +107,7 @@ class TrackFusion(nn.Module):
 
         # A pixel at the edge of what hides shows more of that than of the face, and eight frames that doubt a place
         # don't make it sure: what counts is the one that shows it best.
-        sure = settle(F.avg_pool2d(sight.visible, FINE)) * _sure(believed) * ~own.view(-1, 1, 1, 1)
+        sure = settle(F.avg_pool2d(sight.visible, FINE)) * ~own.view(-1, 1, 1, 1)
         covered = lr.new_zeros(batch, frames, 1, size, size).index_put((rows, columns), sure).amax(1)
         taken = (1 - query_visible) * covered
         drawn = query + taken * (F.avg_pool2d(fine, FINE) - query) + self.picture(merged)
@@ -141,5 +143,5 @@ class TrackFusion(nn.Module):
 
 
 def _sure(believed: torch.Tensor) -> torch.Tensor:
-    """From how well a frame fits to whether it shows the same place: 0 below 0.5, 1 from 0.9 on."""
+    """From how well a frame fits to whether it shows the same places: 0 below 0.5, 1 from 0.9 on."""
     return ((believed - 0.5) / 0.4).clamp(0, 1).view(-1, 1, 1, 1)

@@ -165,6 +165,10 @@ class TestFusion:
         lr[:, 1] = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * visible[:, 1]
         fused = networks.build("track-fusion").eval()(lr, visible, torch.ones(2, 2, dtype=torch.bool))
         assert fused.visible.mean() - visible[:, 0].mean() < 0.05
+        detail = fusion()(lr, visible, torch.ones(2, 2, dtype=torch.bool)).detail
+        hidden = torch.nn.functional.interpolate(1 - visible[:, 0], (32, 32))[:, :, 8:10]  # the bar's middle
+        assert hidden.all()
+        assert detail[:, :, 8:10].abs().max() < 0.01
 
     def test_every_parameter_gets_a_gradient(self):
         network = fusion().train()
