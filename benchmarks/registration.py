@@ -1,0 +1,49 @@
+"""How well a track's tiny crops are laid onto each other: the error of registration in LR pixels.
+
+    python benchmarks/registration.py --data DIR
+
+Tracks of 128 tuning faces (`train/tracks.py`), whose motion is known exactly. The error is the mean distance of five
+points of the face; "before" is what the landmarks alone were off. Prints a table for docs/training.md.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from streamheal.heal.networks.registration import register
+from streamheal.heal.networks.warping import rescale
+from streamheal.train import data
+from streamheal.train.bank import Bank
+from streamheal.train.tracks import KINDS, draw_track
+
+FACES, FRAMES, SIZE, SIDE = 128, 4, 16, 64
+POINTS = torch.tensor([[5.0, 6.0, 1], [10.0, 6.0, 1], [7.5, 8.5, 1], [5.5, 11.0, 1], [9.5, 11.0, 1]]).T
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    arguments = parser.parse_args()
+    faces = data.load(data.shards(arguments.data, ["faces128-val"]), arguments.cache)
+    pictures = torch.from_numpy(faces.pictures(np.arange(FACES))).permute(0, 3, 1, 2).float() / 255
+    landmarks = (torch.from_numpy(faces.landmarks[:FACES]) + 0.5) * (SIDE / data.SIZE) - 0.5
+    pictures = F.interpolate(pictures, (SIDE, SIDE), mode="area")
+    bank = Bank.draw(0, 48, arguments.data / "occluders.zip", held_out=True)
+    print("| track | before | median | 90 % below |\n|---|--:|--:|--:|")
+    for kind in KINDS:
+        tracks = draw_track(kind, pictures, landmarks, bank, torch.Generator().manual_seed(0), frames=FRAMES, size=SIZE)
+        both = torch.cat([tracks.lr, tracks.visible], 2)
+        first, others = both[:, :1].expand(-1, FRAMES - 1, -1, -1, -1).flatten(0, 1), both[:, 1:].flatten(0, 1)
+        true = rescale(tracks.maps[:, 1:].flatten(0, 1), SIZE / SIDE)
+        found = register(first[:, :3], first[:, 3:], others[:, :3], others[:, 3:]).maps
+        before, after = (((maps - true) @ POINTS).norm(dim=1).mean(1) for maps in (torch.eye(2, 3), found))
+        print(f"| `{kind}` | {before.median():.2f} | {after.median():.3f} | {after.quantile(0.9):.3f} |")
+
+
+if __name__ == "__main__":
+    main()
