@@ -38,9 +38,10 @@ def main() -> None:
     for kind in KINDS:
         tracks = draw_track(kind, pictures, landmarks, bank, torch.Generator().manual_seed(0), frames=FRAMES, size=SIZE)
         both = torch.cat([tracks.lr, tracks.visible], 2)
-        first, others = both[:, :1].expand(-1, FRAMES - 1, -1, -1, -1).flatten(0, 1), both[:, 1:].flatten(0, 1)
+        first, others = both[:, 0], both[:, 1:].flatten(0, 1)
+        rows = torch.arange(FACES).repeat_interleave(FRAMES - 1)
         true = rescale(tracks.maps[:, 1:].flatten(0, 1), SIZE / SIDE)
-        found = register(first[:, :3], first[:, 3:], others[:, :3], others[:, 3:]).maps
+        found = register(first[:, :3], first[:, 3:], others[:, :3], others[:, 3:], rows).maps
         before, after = (((maps - true) @ POINTS).norm(dim=1).mean(1) for maps in (torch.eye(2, 3), found))
         print(f"| `{kind}` | {before.median():.2f} | {after.median():.3f} | {after.quantile(0.9):.3f} |")
 

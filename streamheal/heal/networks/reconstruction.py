@@ -24,8 +24,8 @@ class Sight:
     pictures: torch.Tensor  # (N, 3, 2 s, 2 s)
     visible: torch.Tensor  # (N, 1, 2 s, 2 s) in [0, 1]
     phase: torch.Tensor  # (N, 1, 2 s, 2 s): how near a pixel's middle each lies, 1 = there, 0 = between pixels
-    there: torch.Tensor  # (N, 2, 3): fine px of the crop → fine px of the frame
-    back: torch.Tensor  # (N, 2, 3)
+    there: torch.Tensor  # (N, 2, 3): fine px of the crop → LR px of the frame
+    back: torch.Tensor  # (N, 2, 3): fine px of the frame → fine px of the crop
 
     def seen_by(self, rows: torch.Tensor, batch: int) -> torch.Tensor:
         """`(B, 1, 2 s, 2 s)`: by how many frames of its track each place is seen, as a logarithm."""
@@ -45,8 +45,7 @@ def look(others: torch.Tensor, visible: torch.Tensor, maps: torch.Tensor) -> Sig
     y, x = torch.meshgrid(at, at, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ on_fine.mT
     phase = (points * (2 * torch.pi)).cos().mean(-1).view(-1, 1, FINE * size, FINE * size) / 2 + 0.5
-    there = rescale(maps, FINE)
-    return Sight(pictures, seen, phase, there, invert(there))
+    return Sight(pictures, seen, phase, on_fine, invert(rescale(maps, FINE)))
 
 
 def reconstruct(
@@ -75,8 +74,8 @@ def reconstruct(
     speed = zero
     for _ in range(STEPS):
         shown = F.interpolate(warp(fine[rows], sight.back), (size, size), mode="bicubic", antialias=True)
-        missed = F.interpolate((others - shown) * visible, scale_factor=FINE, mode="bilinear", align_corners=False)
-        towards = zero.index_add(0, rows, weight * warp(missed, sight.there)) / (sum_of + 0.05)
+        missed = warp((others - shown) * visible, sight.there, FINE * size)
+        towards = zero.index_add(0, rows, weight * missed) / (sum_of + 0.05)
         speed = MOMENTUM * speed + RATE * towards
         fine = fine + speed
     return fine, known

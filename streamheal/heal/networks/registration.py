@@ -31,14 +31,19 @@ class Registered:
 
 
 def register(
-    query: torch.Tensor, query_visible: torch.Tensor, others: torch.Tensor, others_visible: torch.Tensor
+    query: torch.Tensor,
+    query_visible: torch.Tensor,
+    others: torch.Tensor,
+    others_visible: torch.Tensor,
+    rows: torch.Tensor,
 ) -> Registered:
-    """N pairs of crops `(N, 3, s, s)` and their visibility `(N, 1, s, s)` in [0, 1]."""
-    count, side = len(query), query.shape[-1]
+    """N crops `(N, 3, s, s)` with their visibility `(N, 1, s, s)` in [0, 1], each with the one of B queries (B, …) that
+    `rows` (N,) names."""
+    count, side = len(others), others.shape[-1]
     at = torch.arange(side, device=query.device, dtype=torch.float32) - (side - 1) / 2
     y, x = torch.meshgrid(at, at, indexing="ij")
     x, y = x.flatten(), y.flatten()
-    wanted, seen = _soft(query, query_visible)
+    wanted, seen = (part[rows] for part in _soft(query, query_visible))
     seen = seen.flatten(1)
     stack = torch.cat([*_soft(others, others_visible), _inside(side, query.device).expand(count, 1, side, side)], 1)
     p = query.new_zeros(count, 4)  # a, b, tx, ty: x' = x + a x - b y + tx, y' = y + b x + a y + ty

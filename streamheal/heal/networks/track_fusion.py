@@ -86,7 +86,7 @@ class TrackFusion(nn.Module):
         with torch.no_grad():
             crops, shown = lr[rows, columns], visible[rows, columns]
             row, column = rows[~own], columns[~own]
-            found = register(query[row], query_visible[row], crops[~own], shown[~own])
+            found = register(query, query_visible, crops[~own], shown[~own], row)
             maps[row, column], fits[row, column] = found.maps, found.fits
             crops[~own] = found.lit(crops[~own])
             # What could not be laid onto the query shows nothing of it, however visible it is.

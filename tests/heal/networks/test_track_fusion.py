@@ -13,6 +13,7 @@ from tests.faces.portrait import astronaut
 from tests.heal.networks.sample import SMALL, stir
 
 ONES = torch.ones(1, 1, 16, 16)
+FIRST = torch.tensor([0])
 
 
 def face(size: int = 128) -> torch.Tensor:
@@ -72,7 +73,7 @@ class TestRegistration:
     )
     def test_finds_where_a_tiny_face_went_to_a_tenth_of_a_pixel(self, shift, angle, scale):
         other, true = moved(shift, angle, scale)
-        found = register(face(16), ONES, other, ONES)
+        found = register(face(16), ONES, other, ONES, FIRST)
         assert apart(found.maps, true) < 0.1
         assert apart(torch.eye(2, 3)[None], true) > 0.5
         assert found.fits > 0.95
@@ -81,22 +82,22 @@ class TestRegistration:
         other, true = moved((0.9, -0.6))
         here, there = ONES.clone(), ONES.clone()
         here[..., 2:7, 3:9], there[..., 9:14, 6:12] = 0, 0  # black in either crop, elsewhere
-        found = register(face(16) * here, here, other * there, there)
+        found = register(face(16) * here, here, other * there, there, FIRST)
         assert apart(found.maps, true) < 0.2
 
     def test_another_light_does_not_matter(self):
         other, true = moved((0.9, -0.6))
-        found = register(face(16), ONES, other * 0.6 + 0.2, ONES)
+        found = register(face(16), ONES, other * 0.6 + 0.2, ONES, FIRST)
         assert apart(found.maps, true) < 0.1
         torch.testing.assert_close(found.lit(other * 0.6 + 0.2), other, atol=0.02, rtol=0)
         assert found.fits > 0.95
 
     def test_what_is_no_such_face_fits_badly(self):
         noise = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-        assert register(face(16), ONES, noise, ONES).fits < 0.5
+        assert register(face(16), ONES, noise, ONES, FIRST).fits < 0.5
 
     def test_nothing_visible_is_no_fit_and_no_failure(self):
-        found = register(face(16), ONES, face(16), ONES * 0)
+        found = register(face(16), ONES, face(16), ONES * 0, FIRST)
         assert torch.isfinite(found.maps).all()
         assert torch.isfinite(found.lit(face(16))).all()
         assert found.fits < 0.5
