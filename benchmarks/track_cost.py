@@ -14,12 +14,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from track_failures import restorers
 
-from streamheal import weights
-from streamheal.errors import ConfigError
-from streamheal.heal import networks
 from streamheal.heal.networks.across_track import restore_track
-from streamheal.train.judge_track import fusion_for
 from streamheal.train.track_trial import MOST, each_first
 from streamheal.train.tracks import passing_rectangles
 
@@ -41,16 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print("| restorer | " + " | ".join(PARTS) + " |\n|---|---|---|---|")
-    shipped = [name for name, file in weights.manifest().items() if file.kind == "restorer"]
-    for name in arguments.names or shipped:
-        network = networks.load(Path(name) if Path(name).is_file() else weights.find(name).path)
-        own = getattr(network, "fusion", None) is not None
-        try:
-            fusion = networks.load(arguments.fusion) if arguments.fusion and not own else fusion_for(network)
-        except ConfigError:
-            if arguments.names:
-                raise
-            continue  # none for its size
+    for name, network, fusion in restorers(arguments.names, arguments.fusion):
         cells = " | ".join(f"{ratio:.2f}" for ratio in ratios(network, fusion, arguments.rounds))
         print(f"| {name} | {cells} |", flush=True)
 

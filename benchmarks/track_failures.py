@@ -11,6 +11,7 @@ Writes models/failures/NAME-track.jpg.
 
 import argparse
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -34,6 +35,21 @@ from streamheal.video.sample import PEOPLE
 SHOWN = 96  # px
 
 
+def restorers(names: list[str], fusion_file: Path | None) -> Iterator[tuple[str, nn.Module, nn.Module | None]]:
+    """Shipped restorers or files by name, each with the fusion that it needs; all shipped ones that have one."""
+    shipped = [name for name, file in weights.manifest().items() if file.kind == "restorer"]
+    for name in names or shipped:
+        network = networks.load(Path(name) if Path(name).is_file() else weights.find(name).path)
+        own = getattr(network, "fusion", None) is not None
+        try:
+            fusion = networks.load(fusion_file) if fusion_file and not own else fusion_for(network)
+        except ConfigError:
+            if names:
+                raise
+            continue  # none for its size
+        yield name, network, fusion
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,16 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "models" / "failures")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
-    shipped = [name for name, file in weights.manifest().items() if file.kind == "restorer"]
-    for name in arguments.names or shipped:
-        network = networks.load(Path(name) if Path(name).is_file() else weights.find(name).path)
-        own = getattr(network, "fusion", None) is not None
-        try:
-            fusion = networks.load(arguments.fusion) if arguments.fusion and not own else fusion_for(network)
-        except ConfigError:
-            if arguments.names:
-                raise
-            continue  # none for its size
+    for name, network, fusion in restorers(arguments.names, arguments.fusion):
         path = arguments.out / f"{Path(name).stem}-track.jpg"
         shown = (255 * sheet(rows(network, fusion), most=100)).round().byte().permute(1, 2, 0).numpy()
         cv2.imwrite(str(path), shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
