@@ -206,8 +206,8 @@ def test_outages_leave_no_threads_and_no_sockets_behind(kafka_broker, kafka_topi
     cameras, seen = Cameras(sink), []
     for _ in range(6):
         kafka_broker.freeze()
+        failures = sink.stats.failures  # before: a slow disk gives the first failure time while events are added
         cameras.add(1)
-        failures = sink.stats.failures
         until(lambda failures=failures: sink.stats.failures > failures, "the outage was not noticed")
         kafka_broker.thaw()
         assert sink.flush(PATIENCE)
