@@ -17,8 +17,8 @@ Look = Callable[[Sequence[FaceCrop]], Sequence[FaceCrop]]
 
 CHANGED = 12.0
 """Grey levels by which an eighth of the face must differ from when it was last looked at, before what is visible can be
-another. In the demo clip, of two crops of one track whose visible parts differ by an eighth of the face 95 % differ by
-more; of two that show the same, up to six frames apart, 45 % by less: landmarks of tiny faces tremble."""
+another. Low, so that few changes are missed: then many crops are looked at for nothing, as landmarks of tiny faces
+tremble (benchmarks/gallery_cost.py counts them)."""
 LOOK_AGAIN = 0.5  # seconds of stream time after which a crop counts as changed anyway: some hands are like faces
 WORTH = 0.02  # of quality score by which a crop must be expected to better a full gallery, to be worth a look
 

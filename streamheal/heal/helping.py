@@ -11,9 +11,7 @@ MAX_TURN = 25.0
 shifted: nothing brings them together. Wide, as pose from five landmarks is good to 10 to 15 degrees."""
 STRANGER = 0.0
 """Cosine to the best crop's embedding below which a crop is taken for somebody else's: the tracker has switched. Finds
-clear strangers only. In the demo clip (18 to 35 px, masks, dark glasses) crops of one track lie at 0.47 to 0.93, one
-that was cut askew at 0.06, and best crops of two people at -0.33 to 0.42; in three clips of real people crops of one
-track lie at 0.44 to 1.00, and one after a cut in the film at -0.05."""
+clear strangers only: tiny, hidden crops of one person may be as far apart as clear ones of two."""
 
 
 def of_one_person(embeddings: np.ndarray) -> np.ndarray:

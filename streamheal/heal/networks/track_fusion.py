@@ -40,8 +40,6 @@ class Fused:
     features: torch.Tensor | None  # (B, out, s, s), to be added to the restorer's first ones
     detail: torch.Tensor | None  # (B, 3, 2 s, 2 s), to be added to the restored face, enlarged
     weights: torch.Tensor  # (B, T, s, s): how much each frame is believed at each of the query's pixels; their sum is 1
-    maps: torch.Tensor  # (B, T, 2, 3): px of the query → px of each frame, at LR size
-    fits: torch.Tensor  # (B, T) in [0, 1]: how well each frame could be registered
 
 
 class TrackFusion(nn.Module):
@@ -75,31 +73,29 @@ class TrackFusion(nn.Module):
         batch, frames, _, size, _ = lr.shape
         helped = valid[:, 0] & (valid.sum(1) > 1)
         rows, columns = (valid & helped[:, None]).nonzero(as_tuple=True)  # padding is never looked at
-        maps = torch.eye(2, 3, device=lr.device).repeat(batch, frames, 1, 1)
-        fits = F.one_hot(torch.zeros(batch, dtype=torch.long, device=lr.device), frames).float()  # itself
-        weights = fits[:, :, None, None].repeat(1, 1, size, size)
+        first = F.one_hot(torch.zeros(batch, dtype=torch.long, device=lr.device), frames).float()
+        weights = first[:, :, None, None].repeat(1, 1, size, size)
         query, query_visible = lr[:, 0], visible[:, 0]
         if len(rows) == 0:
-            return Fused(query, query_visible, *self._nothing(lr), weights, maps, fits)
+            return Fused(query, query_visible, *self._nothing(lr), weights)
 
         own = columns == 0
         with torch.no_grad():
             crops, shown = lr[rows, columns], visible[rows, columns]
-            row, column = rows[~own], columns[~own]
-            found = register(query, query_visible, crops[~own], shown[~own], row)
-            maps[row, column], fits[row, column] = found.maps, found.fits
+            found = register(query, query_visible, crops[~own], shown[~own], rows[~own])
+            maps, believed = torch.eye(2, 3, device=lr.device).repeat(len(rows), 1, 1), torch.ones_like(rows).to(lr)
+            maps[~own], believed[~own] = found.maps, found.fits
             crops[~own] = found.lit(crops[~own])
             # What could not be laid onto the query shows nothing of it, however visible it is.
-            believed = fits[rows, columns]
             clear = settle(shown) * _sure(believed)
             if quality is not None:
                 believed = believed * quality[rows, columns]
-            sight = look(crops, clear, maps[rows, columns])
+            sight = look(crops, clear, maps)
 
-        share = self._attend(sight, rows, batch, query, believed)
+        plain = F.interpolate(query, scale_factor=FINE, mode="bicubic", align_corners=False)
+        share = self._attend(sight, plain, rows, believed)
         weights = weights.index_put((rows, columns), share[:, 0].detach())
         fine, known = reconstruct(crops, clear, sight, share, rows, query, settle(query_visible))
-        plain = F.interpolate(query, scale_factor=FINE, mode="bicubic", align_corners=False)
         entered = [
             F.pixel_unshuffle(part, FINE) for part in (fine * 2 - 1, fine - plain, known, sight.seen_by(rows, batch))
         ]
@@ -119,21 +115,18 @@ class TrackFusion(nn.Module):
             gate = F.interpolate(self.gate(merged), scale_factor=FINE, mode="bilinear", align_corners=False)
             detail = torch.where(where, gate * known * missing, 0.0)
         lr, visible = torch.where(where, drawn, query), torch.where(where, query_visible + taken, query_visible)
-        return Fused(lr, visible, features, detail, weights, maps, fits)
+        return Fused(lr, visible, features, detail, weights)
 
-    def _attend(
-        self, sight: Sight, rows: torch.Tensor, batch: int, query: torch.Tensor, believed: torch.Tensor
-    ) -> torch.Tensor:
+    def _attend(self, sight: Sight, plain: torch.Tensor, rows: torch.Tensor, believed: torch.Tensor) -> torch.Tensor:
         """`(N, 1, s, s)`: softmax over each track's frames. A frame that hides a pixel, or that could not be
-        registered, has next to no say there."""
-        plain = F.interpolate(query, scale_factor=FINE, mode="bicubic", align_corners=False)
+        registered, has next to no say there. `plain` (B, 3, 2 s, 2 s): the query, enlarged."""
         unlike = (sight.pictures - plain[rows]).abs()
-        entered = torch.cat([F.pixel_unshuffle(torch.cat([unlike, sight.visible, sight.phase], 1), FINE)], 1)
+        entered = F.pixel_unshuffle(torch.cat([unlike, sight.visible, sight.phase], 1), FINE)
         trusted = believed.view(-1, 1, 1, 1)
         logit = self.compare(torch.cat([entered, trusted.expand(-1, 1, *entered.shape[2:])], 1))
         bias = (F.avg_pool2d(sight.visible, FINE) + 1e-4).log() + (trusted + 1e-4).log()
         power = (logit + bias).clamp(-20, 20).exp()
-        return power / torch.zeros_like(query[:, :1]).index_add(0, rows, power)[rows]
+        return power / power.new_zeros(len(plain), *power.shape[1:]).index_add(0, rows, power)[rows]
 
     def _nothing(self, lr: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if self.features is None:
@@ -145,7 +138,8 @@ class TrackFusion(nn.Module):
 def _sure(believed: torch.Tensor) -> torch.Tensor:
     """From how well a frame fits to whether it shows the same places: 0 below 0.9, 1 from 0.98 on.
 
-    Frames of a still face fit with 0.987 or more in nine of ten tuning tracks, noise and encoder included. What fits
-    less has moved its head or its lips, or is somebody else, and would blur what the query shows.
+    Nine in ten frames of a face that keeps still fit by 0.96 or better, noise and encoder included
+    (benchmarks/registration.py). What fits less has moved its head or its lips, or is somebody else, and would blur
+    what the query shows.
     """
     return ((believed - 0.9) / 0.08).clamp(0, 1).view(-1, 1, 1, 1)
