@@ -56,6 +56,12 @@ def second_broker(kafka_broker, second):
     return second
 
 
+def create_on_the_first(broker: Node, topic: str) -> None:
+    """Of a topic that creates itself, the second broker, if it is still up, leads partitions too, and goes on taking
+    events while the first one is away."""
+    create(broker, topic, assignments={number: [1] for number in range(3)})
+
+
 class Cameras:
     """Adds faces of three cameras in turn, for as long as a test likes."""
 
@@ -92,6 +98,7 @@ def arrived(bootstrap: str, topic: str, wanted: list[str]) -> None:
 
 @pytest.mark.timeout(600)  # it asks about 160 times
 def test_a_broker_that_is_away_for_an_hour_gets_everything_when_it_is_back(kafka_broker, kafka_topic, open_sink):  # noqa: F811
+    create_on_the_first(kafka_broker, kafka_topic)
     slept = []
 
     def rest(event: threading.Event, seconds: float) -> None:
@@ -202,6 +209,7 @@ def test_a_dead_letter_that_somebody_sends_again_arrives_when_its_cause_is_mende
 
 
 def test_outages_leave_no_threads_and_no_sockets_behind(kafka_broker, kafka_topic, open_sink):  # noqa: F811
+    create_on_the_first(kafka_broker, kafka_topic)
     sink = open_sink(plain(kafka_broker.plain, kafka_topic, delivery_timeout=0.5), require=True)
     cameras, seen = Cameras(sink), []
     for _ in range(6):
