@@ -81,10 +81,12 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     ]
     for thread in chaos:
         thread.start()
-    samples, began = [], time.monotonic()
+    samples, runs, began = [], [], time.monotonic()
     with (out / "samples.jsonl").open("w") as log:
         while (at := time.monotonic() - began) < seconds:
-            samples.append({"at": round(at, 1), **_sample(processes, folder)})
+            runs += _told(told["recorded"])
+            in_use = {f"recorded: {what}": value for what, value in runs[-1][1].items()} if runs else {}
+            samples.append({"at": round(at, 1), **_sample(processes, folder), **in_use})
             log.write(json.dumps(samples[-1]) + "\n")
             log.flush()
             time.sleep(EVERY)
@@ -95,7 +97,8 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     for process in processes.values():
         process.terminate()
     counts = told["live"].recv() if told["live"].poll(GOODBYE) else {}
-    runs = _runs(processes["recorded"], told["recorded"])
+    processes["recorded"].join(GOODBYE)
+    runs += _told(told["recorded"])
     return {
         "minutes": seconds / 60,
         "networks": networks,
@@ -103,9 +106,9 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
         "died": died,
         "faults": faults,
         "live": {k: counts.get(k, 0) for k in ("frames", "tracks", "events", "reconnects")},
-        "recorded": runs,
+        "recorded": _summary([events for events, _ in runs]),
         "accounts": {name: _accounts(config) for name, config in (("live", live), ("recorded", recorded))},
-        "slopes": {key: slope(samples, key) for key in samples[0] if key != "at"},
+        "slopes": {key: slope(samples, key) for key in samples[-1] if key != "at"},
     }
 
 
@@ -160,12 +163,14 @@ def _sample(processes: dict, folder: Path) -> dict[str, float]:
     found = {}
     for name, process in processes.items():
         own = psutil.Process(process.pid)
+        memory = own.memory_info()
         below = []
         for child in own.children(recursive=True):
             with contextlib.suppress(psutil.Error):  # a reader process that has just ended
                 below.append((child.memory_info().rss, child.num_fds(), child.num_threads()))
-        found[f"{name}: resident memory, MiB"] = own.memory_info().rss / 2**20
-        found[f"{name}: with its readers, MiB"] = (own.memory_info().rss + sum(b[0] for b in below)) / 2**20
+        found[f"{name}: resident memory, MiB"] = memory.rss / 2**20
+        found[f"{name}: of which pages of files, MiB"] = memory.shared / 2**20
+        found[f"{name}: with its readers, MiB"] = (memory.rss + sum(b[0] for b in below)) / 2**20
         found[f"{name}: open files"] = own.num_fds()
         found[f"{name}: threads"] = own.num_threads()
         boxes = folder.glob(f"{name}-outbox.sqlite*")
@@ -178,7 +183,7 @@ def slope(samples: list[dict], key: str) -> dict:
     begin = samples[-1]["at"] * WARM_UP
     blocks: dict[int, list[dict]] = {}
     for sample in samples:
-        if sample["at"] >= begin:
+        if sample["at"] >= begin and key in sample:
             blocks.setdefault(int((sample["at"] - begin) // BLOCK), []).append(sample)
     means = [(statistics.mean(s["at"] for s in b) / 3600, statistics.mean(s[key] for s in b)) for b in blocks.values()]
     values = [value for _, value in means]
@@ -190,13 +195,17 @@ def slope(samples: list[dict], key: str) -> dict:
     return found
 
 
-def _runs(process, told) -> dict:
-    events = []
-    while process.is_alive() or told.poll(0):
-        if told.poll(0.2):
-            events.append(told.recv())
+def _told(connection) -> list[tuple[int | None, dict]]:
+    """Of each run since the last look: its events (None: it was refused), and the memory in use after it."""
+    runs = []
+    while connection.poll(0):
+        runs.append(connection.recv())
+    return runs
+
+
+def _summary(events: list[int | None]) -> dict:
     done = [n for n in events if n is not None]
-    return {"runs": len(done), "refused": events.count(None), "events in each": sorted(set(done))}
+    return {"runs": len(done), "refused": len(events) - len(done), "events in each": sorted(set(done))}
 
 
 def _accounts(config: PipelineConfig) -> dict:

@@ -23,6 +23,7 @@ from streamheal.config import Gallery, Kafka, Output, PipelineConfig, Source
 from streamheal.errors import SinkError
 from streamheal.publish import event
 from streamheal.records import Face, FaceCrop, HealedFace, ModelUsed, Provenance
+from tests.memory import in_use
 from tests.publish.sample import healed_face
 from tests.video.clips import number_in
 
@@ -163,7 +164,7 @@ def watch_cameras(config: PipelineConfig, clip_frames: int | None, tell) -> None
 
 def heal_again_and_again(config: PipelineConfig, tell) -> None:
     """The same recording as a new run, one after the other, until SIGTERM; `tell` is told of each how many events it
-    had, or None where a run was refused because the broker was away."""
+    had, or None where a run was refused because the broker was away, and the memory that is in use after it."""
     pipeline = with_stand_ins(NumberedFaces())
     going = True
 
@@ -174,10 +175,11 @@ def heal_again_and_again(config: PipelineConfig, tell) -> None:
     signal.signal(signal.SIGTERM, stop)
     while going:
         try:
-            tell.send(pipeline(config).run().counts["events"])
+            events = pipeline(config).run().counts["events"]
             shutil.rmtree(config.output.path)
         except SinkError:
-            tell.send(None)
+            events = None
+        tell.send((events, in_use()))
 
 
 def run_program(file: Path, overrides: list[str]) -> None:
