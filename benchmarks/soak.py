@@ -32,6 +32,7 @@ from tests.integration.kafka import Broker, jars
 from tests.integration.proxy import Proxy
 from tests.integration.rtsp import RtspCamera
 from tests.kills import topic_ids
+from tests.memory import in_use
 from tests.video.clips import write_clip
 
 EVERY = 3.0  # seconds between samples
@@ -71,7 +72,7 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     recorded = _config(folder, "recorded", Source(path=clip), broker.plain)
     processes = {
         "live": targets.start(targets.watch_cameras, live, None if networks else FRAMES, tell["live"]),
-        "recorded": targets.start(targets.heal_again_and_again, recorded, tell["recorded"]),
+        "recorded": targets.start(targets.heal_again_and_again, recorded, tell["recorded"], in_use),
     }
     over = threading.Event()
     faults = dict.fromkeys(("connections cut", "broker frozen", "broker killed"), 0)
@@ -85,8 +86,8 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     with (out / "samples.jsonl").open("w") as log:
         while (at := time.monotonic() - began) < seconds:
             runs += _told(told["recorded"])
-            in_use = {f"recorded: {what}": value for what, value in runs[-1][1].items()} if runs else {}
-            samples.append({"at": round(at, 1), **_sample(processes, folder), **in_use})
+            used = {f"recorded: {what}": value for what, value in runs[-1][1].items()} if runs else {}
+            samples.append({"at": round(at, 1), **_sample(processes, folder), **used})
             log.write(json.dumps(samples[-1]) + "\n")
             log.flush()
             time.sleep(EVERY)

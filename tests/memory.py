@@ -1,7 +1,11 @@
-"""What a process holds by its allocators' own count: neither free room that they keep, nor pages of its libraries."""
+"""What a process holds by its own count: neither free room that its allocators keep, nor pages of its libraries."""
 
 import ctypes
+import gc
+import os
 import sys
+import threading
+from collections import Counter
 
 _FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
@@ -22,3 +26,10 @@ def in_use() -> dict[str, float]:
         "in use by malloc, MiB": (found.uordblks + found.hblkhd) / 2**20,
         "in use by Python, thousand blocks": sys.getallocatedblocks() / 1000,
     }
+
+
+def held() -> Counter[str]:
+    """How many there are of every type of object that can hold others, of open files, and of threads."""
+    gc.collect()
+    objects = Counter(f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects())
+    return objects + Counter({"open files": len(os.listdir("/proc/self/fd")), "threads": threading.active_count()})

@@ -23,7 +23,6 @@ from streamheal.config import Gallery, Kafka, Output, PipelineConfig, Source
 from streamheal.errors import SinkError
 from streamheal.publish import event
 from streamheal.records import Face, FaceCrop, HealedFace, ModelUsed, Provenance
-from tests.memory import in_use
 from tests.publish.sample import healed_face
 from tests.video.clips import number_in
 
@@ -162,9 +161,9 @@ def watch_cameras(config: PipelineConfig, clip_frames: int | None, tell) -> None
     tell.send(pipeline.run().counts)
 
 
-def heal_again_and_again(config: PipelineConfig, tell) -> None:
+def heal_again_and_again(config: PipelineConfig, tell, look: Callable[[], object]) -> None:
     """The same recording as a new run, one after the other, until SIGTERM; `tell` is told of each how many events it
-    had, or None where a run was refused because the broker was away, and the memory that is in use after it."""
+    had, or None where a run was refused because the broker was away, and what `look` saw after it."""
     pipeline = with_stand_ins(NumberedFaces())
     going = True
 
@@ -179,7 +178,7 @@ def heal_again_and_again(config: PipelineConfig, tell) -> None:
             shutil.rmtree(config.output.path)
         except SinkError:
             events = None
-        tell.send((events, in_use()))
+        tell.send((events, look()))
 
 
 def run_program(file: Path, overrides: list[str]) -> None:
