@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from streamheal.errors import ConfigError
 from streamheal.heal.networks.layers import resample, resample_map
-from streamheal.heal.networks.warping import compose, invert, rescale, similarity, warp
+from streamheal.heal.networks.warping import compose, invert, rescale, sample, similarity, warp
 from streamheal.train import degradation
 from streamheal.train.bank import Bank
 from streamheal.train.codec import through_h264
@@ -45,8 +45,9 @@ class Tracks:
 
     @property
     def true(self) -> torch.Tensor:
-        """`(B, T, 3, S, S)`: the clean face as each frame shows it."""
-        return torch.cat([self.clean[:, None], _render(self.clean, self.maps[:, 1:], mode="bicubic").clamp(0, 1)], 1)
+        """`(B, T, 3, S, S)`: the clean face as each frame shows it, if it keeps still."""
+        others = _render(self.clean[:, None], self.maps[:, 1:], mode="bicubic").clamp(0, 1)
+        return torch.cat([self.clean[:, None], others], 1)
 
 
 def draw_track(
@@ -60,10 +61,12 @@ def draw_track(
     size: int = 16,
     codec: Codec = "h264",
     native: int | None = None,
+    alive: float = 0.0,
 ) -> Tracks:
     """Clean faces `(B, 3, S, S)` in [0, 1], their landmarks `(B, 68, 2)` px → tracks of `frames` crops.
 
-    native: the side of a camera's crops in its own pixels; drawn by default.
+    native: the side of a camera's crops in its own pixels; drawn by default. alive: how far cheeks, lips and eyes stray
+    between frames at most, px of 128, so that no map fits all of the face; 0: it keeps still.
     Raises ConfigError on an unknown kind.
     """
     if kind not in KINDS:
@@ -71,20 +74,22 @@ def draw_track(
     batch, side = len(hr), hr.shape[-1]
     off = _wobble(batch, frames, SHIFT * side / 128, ANGLE, SCALE, side, gen)
     off[:, 0] = torch.eye(2, 3, device=gen.device)
+    bend = _bend(batch, frames, alive * side / 128, side, gen) if alive else None
     if kind == "moving":
         visible = passing_rectangles(batch, frames, size, gen)
-        shown = torch.cat([hr[:, None], _render(hr, off[:, 1:])], 1).flatten(0, 1)
-        lr = degradation.shrink(shown, size, "bicubic").unflatten(0, (batch, frames)) * visible
+        shown = _render(_bent(hr, bend), off)
+        shown[:, 0] = hr  # to the bit
+        lr = degradation.shrink(shown.flatten(0, 1), size, "bicubic").unflatten(0, (batch, frames)) * visible
         return Tracks(lr, visible, hr, off, size)
     if kind == "mask":
         occluded, seen, _ = bank.occlude(hr, landmarks, gen, shares={"medical": 1})
-        both = _render(torch.cat([occluded, seen], 1), off).flatten(0, 1)
+        both = _render(_bent(torch.cat([occluded, seen], 1), bend), off).flatten(0, 1)
         lr, visible = degradation.jdsr(both[:, :3], both[:, 3:], gen, size=size)
         return Tracks(lr.unflatten(0, (batch, frames)), visible.unflatten(0, (batch, frames)), hr, off, size)
     if native is None:
         least, most = camera_sizes(size, side)
         native = int(torch.randint(least, most + 1, (), generator=gen, device=gen.device))
-    crops, seen = _camera(hr, landmarks, bank, gen, off, native, codec)
+    crops, seen = _camera(_bent(hr, bend), landmarks, bank, gen, off, native, codec)
     lr, visible = resample(crops.flatten(0, 1), size), resample_map(seen.flatten(0, 1), size)
     return Tracks(lr.unflatten(0, (batch, frames)), visible.unflatten(0, (batch, frames)), hr, off, native)
 
@@ -107,7 +112,7 @@ def passing_rectangles(batch: int, frames: int, size: int, gen: torch.Generator)
 
 
 def _camera(
-    hr: torch.Tensor,
+    faces: torch.Tensor,
     landmarks: torch.Tensor | None,
     bank: Bank,
     gen: torch.Generator,
@@ -115,18 +120,19 @@ def _camera(
     native: int,
     codec: Codec,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Crops `(B, T, 3, native, native)` and their visibility. The face moves in the camera's picture, is blurred,
-    shrunk, made noisy and encoded there; then it is cut out by landmarks that are off by `off`."""
+    """Crops `(B, T, 3, native, native)` of `faces` (B, 1 or T, 3, S, S), and their visibility. The face moves in the
+    camera's picture, is blurred, shrunk, made noisy and encoded there; then it is cut out by landmarks that are off by
+    `off`."""
     batch, frames = off.shape[:2]
-    side = hr.shape[-1]
+    side = faces.shape[-1]
     placed = bank.place(side, landmarks, batch, gen, shares=CAMERA_SHARES)
     moves = (uniform((batch, 1, 1), 0, 1, gen) < MOVES).float()
     away = _path(batch, frames, gen, reach=(0.3, 1.0)) * side * moves
     shift = torch.eye(2, 3, device=gen.device).repeat(batch, frames, 1, 1)
     shift[..., 2] = -away
-    layers = _render(torch.cat([placed.colour, placed.alpha], 1), shift, border=moves.view(-1) < 0.5)
+    layers = _render(torch.cat([placed.colour, placed.alpha], 1)[:, None], shift, border=moves.view(-1) < 0.5)
     colour, alpha = layers[:, :, :3], layers[:, :, 3:]
-    scene = torch.cat([hr[:, None] * (1 - alpha) + colour * alpha, 1 - alpha * placed.hides[:, None]], 2)
+    scene = torch.cat([faces * (1 - alpha) + colour * alpha, 1 - alpha * placed.hides[:, None]], 2)
 
     motion = _drift(batch, frames, side, gen)  # canonical px → the camera's px, at side S
     seen = warp(scene.flatten(0, 1), invert(motion.flatten(0, 1)))
@@ -183,15 +189,39 @@ def _wobble(
     return flat.unflatten(0, (batch, frames))
 
 
+def _bend(batch: int, frames: int, most: float, side: int, gen: torch.Generator) -> torch.Tensor:
+    """Displacements `(B, T, 2, S, S)` px, smooth, of the whole face's and of its features' size, none in the first
+    frame; each track's own strength up to `most`."""
+    strength = uniform((batch, 1, 1, 1, 1), 0, most, gen)
+    strength = strength * (torch.arange(frames, device=gen.device) > 0).view(1, -1, 1, 1, 1)
+    field = 0.0
+    for nodes in (3, 7):
+        coarse = uniform((batch * frames, 2, nodes, nodes), -1, 1, gen)
+        field = field + F.interpolate(coarse, (side, side), mode="bicubic", align_corners=True) / 2
+    return strength * field.unflatten(0, (batch, frames))
+
+
+def _bent(pictures: torch.Tensor, bend: torch.Tensor | None) -> torch.Tensor:
+    """`(B, C, S, S)` → `(B, T, C, S, S)`, bent by `_bend`; `(B, 1, C, S, S)` without."""
+    if bend is None:
+        return pictures[:, None]
+    batch, frames, _, side, _ = bend.shape
+    at = torch.arange(side, device=bend.device, dtype=bend.dtype)
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    points = (torch.stack([x, y], -1) + bend.flatten(0, 1).permute(0, 2, 3, 1) + 0.5) * 2 / side - 1
+    many = pictures[:, None].expand(-1, frames, -1, -1, -1).flatten(0, 1)
+    return sample(many, points).unflatten(0, (batch, frames))
+
+
 def _render(
     pictures: torch.Tensor, maps: torch.Tensor, border: torch.Tensor | None = None, mode: str = "bilinear"
 ) -> torch.Tensor:
-    """`(B, C, S, S)` as each of the `maps` (B, T, 2, 3: picture px → frame px) shows it: `(B, T, C, S, S)`.
+    """`(B, 1 or T, C, S, S)` as each of the `maps` (B, T, 2, 3: picture px → frame px) shows it: `(B, T, C, S, S)`.
 
     `border` (B,): where False nothing lies beyond the picture's border, by default it repeats.
     """
     batch, frames = maps.shape[:2]
-    many = pictures[:, None].expand(-1, frames, -1, -1, -1).flatten(0, 1)
+    many = pictures.expand(-1, frames, -1, -1, -1).flatten(0, 1)
     shown = warp(many, invert(maps.flatten(0, 1)), mode=mode)
     if border is not None:
         inside = warp(F.pad(torch.ones_like(many[:, :1, 2:-2, 2:-2]), (2, 2, 2, 2)), invert(maps.flatten(0, 1)))

@@ -7,6 +7,7 @@ from streamheal.errors import ConfigError
 from streamheal.heal.networks.warping import warp
 from streamheal.train.bank import Bank
 from streamheal.train.codec import through_h264
+from streamheal.train.degradation import shrink
 from streamheal.train.tracks import KINDS, draw_track
 
 
@@ -21,8 +22,8 @@ def photographs(count: int = 3, side: int = 64) -> torch.Tensor:
     return torch.nn.functional.interpolate(small, (side, side), mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-def drawn(kind: str, bank: Bank, frames: int = 5, seed: int = 1):
-    return draw_track(kind, photographs(), None, bank, torch.Generator().manual_seed(seed), frames=frames)
+def drawn(kind: str, bank: Bank, frames: int = 5, seed: int = 1, **more):
+    return draw_track(kind, photographs(), None, bank, torch.Generator().manual_seed(seed), frames=frames, **more)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -53,6 +54,17 @@ class TestEveryKind:
         inner = (back - photographs()[:, None])[..., 12:-12, 12:-12]
         assert inner.abs().max() < 0.03
         assert (tracks.true - photographs()[:, None])[:, 1:, :, 12:-12, 12:-12].abs().max() > 0.1
+
+    def test_of_a_living_face_begins_with_the_photograph_and_then_strays(self, kind, bank):
+        tracks = drawn(kind, bank, alive=12.0)
+        assert torch.equal(tracks.true[:, 0], photographs())
+        assert tracks.lr.shape == (3, 5, 3, 16, 16)
+        assert tracks.lr.isfinite().all()
+        if kind == "moving":  # sharp and unoccluded where visible: nothing but the bend is between both
+            still = shrink(tracks.true.flatten(0, 1), 16, "bicubic").unflatten(0, (3, 5)) * tracks.visible
+            apart = (tracks.lr - still).abs().amax((2, 3, 4))
+            assert apart[:, 0].max() == 0
+            assert (apart[:, 1:] > 0.05).float().mean() > 0.7
 
     def test_one_frame_is_a_track(self, kind, bank):
         assert drawn(kind, bank, frames=1).lr.shape == (3, 1, 3, 16, 16)

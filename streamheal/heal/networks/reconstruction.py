@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from streamheal.heal.networks.layers import fill_hidden
-from streamheal.heal.networks.warping import invert, rescale, warp
+from streamheal.heal.networks.warping import invert, places, rescale, sample, warp
 
 FINE = 2  # the fine grid, times the LR grid
 STEPS, RATE, MOMENTUM = 4, 2.0, 0.5
@@ -71,11 +71,19 @@ def reconstruct(
     plain = F.interpolate(fill_hidden(query, query_visible), scale_factor=FINE, mode="bicubic", align_corners=False)
     mean = zero.index_add(0, rows, weight * sight.pictures) / (sum_of + 1e-3)
     fine = plain + known * (mean - plain)
+    back, there = places(sight.back, FINE * size, FINE * size), places(sight.there, FINE * size, size)
+    shrink = _shrinking(size, query.device)
     speed = zero
     for _ in range(STEPS):
-        shown = F.interpolate(warp(fine[rows], sight.back), (size, size), mode="bicubic", antialias=True)
-        missed = warp((others - shown) * visible, sight.there, FINE * size)
+        shown = shrink @ sample(fine[rows], back) @ shrink.mT
+        missed = sample((others - shown) * visible, there)
         towards = zero.index_add(0, rows, weight * missed) / (sum_of + 0.05)
         speed = MOMENTUM * speed + RATE * towards
         fine = fine + speed
     return fine, known
+
+
+def _shrinking(size: int, device: torch.device) -> torch.Tensor:
+    """What takes rows of fine pixels to `size` LR ones, bicubic with anti-aliasing: `(size, FINE · size)`."""
+    one_each = torch.eye(FINE * size, device=device)[None, None]
+    return F.interpolate(one_each, (size, FINE * size), mode="bicubic", antialias=True)[0, 0]

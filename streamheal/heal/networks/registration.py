@@ -44,34 +44,39 @@ def register(
     y, x = torch.meshgrid(at, at, indexing="ij")
     x, y = x.flatten(), y.flatten()
     wanted, seen = (part[rows] for part in _soft(query, query_visible))
-    seen = seen.flatten(1)
+    wanted, seen = wanted.flatten(2), seen.flatten(1)
     stack = torch.cat([*_soft(others, others_visible), _inside(side, query.device).expand(count, 1, side, side)], 1)
+    # In grey: colours tell little more about where things are, at three times the cost.
+    grey, aim = _grey(stack), wanted.mean(1)
+    # Damped, most of all turning and scaling: little is seen of a face that is mostly hidden.
+    damping = torch.diag(0.007 * query.new_tensor([side**2 / 6, side**2 / 6, 1.0, 1.0]))
     p = query.new_zeros(count, 4)  # a, b, tx, ty: x' = x + a x - b y + tx, y' = y + b x + a y + ty
     for _ in range(STEPS):
-        moved = warp(stack, _maps(p, side))
-        weight = (seen * (moved[:, 3:4] * moved[:, 4:5]).flatten(1))[:, None]  # (N, 1, P)
-        now = moved[:, :3]
-        gain, offset = _light(now.flatten(2), wanted.flatten(2), weight)
-        error = wanted.flatten(2) - (gain * now.flatten(2) + offset)  # (N, 3, P)
-        dx, dy = (gain * slope.flatten(2) for slope in _slopes(now))
+        moved = warp(grey, _maps(p, side))
+        weight = seen * (moved[:, 1] * moved[:, 2]).flatten(1)  # (N, P)
+        now = moved[:, :1]
+        gain, offset = (light[:, 0] for light in _light(now.flatten(2), aim[:, None], weight[:, None]))
+        error = aim - (gain * now[:, 0].flatten(1) + offset)  # (N, P)
+        dx, dy = (gain * slope.flatten(1) for slope in _slopes(now))
         # an outlier (a face that moved its lips, an occluder nobody saw) pulls no more than a tenth's error
         weight = weight / (1 + (error / 0.1) ** 2)
-        columns = torch.stack([dx * x + dy * y, dy * x - dx * y, dx, dy], -1)  # (N, 3, P, 4)
-        weighted = columns * weight[..., None]
-        normal = torch.einsum("ncpi,ncpj->nij", weighted, columns)
-        right = torch.einsum("ncpi,ncp->ni", weighted, error)
-        # Damped, most of all turning and scaling: little is seen of a face that is mostly hidden.
-        scale = query.new_tensor([side**2 / 6, side**2 / 6, 1.0, 1.0])
-        normal = normal + torch.diag(0.02 * scale)
-        p = p + torch.linalg.solve(normal, right)
+        columns = torch.stack([dx * x + dy * y, dy * x - dx * y, dx, dy], 1)  # (N, 4, P)
+        weighted = columns * weight[:, None]
+        normal, right = weighted @ columns.mT, weighted @ error[..., None]
+        p = p + torch.linalg.solve(normal + damping, right)[..., 0]
         p = p.clamp(-2 * MOST_SHIFT, 2 * MOST_SHIFT)
     fine = (p[:, 2:].norm(dim=1) <= MOST_SHIFT) & (p[:, :2].norm(dim=1) <= MOST_LINEAR) & p.isfinite().all(1)
     maps = _maps(torch.where(fine[:, None], p, torch.zeros_like(p)), side)
     moved = warp(stack, maps)
-    weight = (seen * (moved[:, 3:4] * moved[:, 4:5]).flatten(1))[:, None]
+    weight = (seen * (moved[:, 3] * moved[:, 4]).flatten(1))[:, None]
     now = moved[:, :3].flatten(2)
-    fits = torch.where(fine, _correlation(now, wanted.flatten(2), weight), 0.0)
-    return Registered(maps, fits, *_light(now, wanted.flatten(2), weight))
+    fits = torch.where(fine, _correlation(now, wanted, weight), 0.0)
+    return Registered(maps, fits, *_light(now, wanted, weight))
+
+
+def _grey(stack: torch.Tensor) -> torch.Tensor:
+    """RGB and what else there is → grey and the same."""
+    return torch.cat([stack[:, :3].mean(1, keepdim=True), stack[:, 3:]], 1)
 
 
 def _maps(p: torch.Tensor, side: int) -> torch.Tensor:
@@ -90,12 +95,17 @@ def _maps(p: torch.Tensor, side: int) -> torch.Tensor:
 def _soft(pictures: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Blurred by a pixel, as what is finer differs between crops by their sampling alone; and how much of each blurred
     pixel is face. What hides is filled before: its edges would be taken for the face's."""
-    kernel = pictures.new_tensor([1.0, 2.0, 1.0]) / 4
-    kernel = (kernel[:, None] * kernel).expand(4, 1, 3, 3)
     sure = settle(visible)
-    both = F.pad(torch.cat([fill_hidden(pictures, sure), sure], 1), (1, 1, 1, 1), mode="replicate")
-    blurred = F.conv2d(both, kernel, groups=4)
+    blur = _blur(pictures.shape[-1], pictures.device)
+    blurred = blur @ torch.cat([fill_hidden(pictures, sure), sure], 1) @ blur.mT
     return blurred[:, :3], blurred[:, 3:] ** 2 * sure
+
+
+def _blur(side: int, device: torch.device) -> torch.Tensor:
+    """1, 2, 1 along rows or columns, as a matrix; the border repeats."""
+    one_each = torch.eye(side, device=device)
+    wide = torch.cat([one_each[:1], one_each, one_each[-1:]])
+    return (wide[:-2] + 2 * wide[1:-1] + wide[2:]) / 4
 
 
 def _slopes(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -14,12 +14,20 @@ def warp(
     """Sample `(B, C, s, s)` at `maps` (B, 2, 3): px of the result → px of the picture. `(B, C, size, size)`, s by
     default; the border repeats, so that a scarf reaches the picture's edge."""
     side = pictures.shape[-1]
-    size = size or side
-    at = torch.arange(size, device=pictures.device, dtype=torch.float32)
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ maps.mT
-    grid = ((points + 0.5) * 2 / side - 1).view(len(pictures), size, size, 2)
-    return F.grid_sample(pictures, grid, mode=mode, padding_mode="border", align_corners=False)
+    return sample(pictures, places(maps, size or side, side), mode=mode)
+
+
+def places(maps: torch.Tensor, size: int, side: int) -> torch.Tensor:
+    """Where a picture of `side` px is looked at for a result of `size` px: `(B, size, size, 2)`, for `sample`."""
+    linear, shift = maps[..., :2], maps[..., 2:]
+    middle = maps.new_full((2, 1), (size - 1) / 2)
+    inside = torch.cat([linear * (size / side), (linear @ middle + shift + 0.5) * (2 / side) - 1], -1)
+    return F.affine_grid(inside, [len(maps), 1, size, size], align_corners=False)
+
+
+def sample(pictures: torch.Tensor, at: torch.Tensor, *, mode: str = "bilinear") -> torch.Tensor:
+    """`(B, C, s, s)` at `at` (B, S, S, 2), of `places` → `(B, C, S, S)`; the border repeats."""
+    return F.grid_sample(pictures, at, mode=mode, padding_mode="border", align_corners=False)
 
 
 def similarity(*, angle: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, side: int = 128) -> torch.Tensor:

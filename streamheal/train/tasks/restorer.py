@@ -13,8 +13,12 @@ from streamheal.train.protocols import PROTOCOLS
 from streamheal.train.task import Batch, Context, half, one_of
 from streamheal.train.tracks import KINDS, Codec, Tracks, draw_track
 
-# L1 alone gives the best PSNR; the others are switched on by recipes that finish a trained network.
-WEIGHTS = {"pixel": 1.0, "track": 0.0, "completed": 0.3, "identity": 0.0, "perceptual": 0.0, "adversarial": 0.0}
+# `pixel`, L1, alone trains fastest; the others are switched on by recipes that finish a trained network. `squared`
+# leads from the median of all faces that could be there to their mean, by which PSNR judges.
+WEIGHTS = {
+    "pixel": 1.0, "track": 0.0, "completed": 0.3, "squared": 0.0, "identity": 0.0, "perceptual": 0.0,
+    "adversarial": 0.0,
+}  # fmt: skip
 TRACK_SHARES = {"moving": 1.0, "mask": 1.0, "camera": 2.0}
 AHEAD = 64  # px at which tracks are drawn: four times the input, at a quarter of the cost of 128
 
@@ -24,12 +28,13 @@ class RestorerTask(PairsTask):
 
     def __init__(
         self, context: Context, *, frames: int = 8, track_shares: dict[str, float] | None = None,
-        codec: Codec = "h264", **shared,
+        alive: float = 0.0, codec: Codec = "h264", **shared,
     ):  # fmt: skip
-        """`frames`: most crops of a track. `track_shares`: how often each kind of track is drawn. `codec`: h264 needs
-        PyAV. `shared`: of `PairsTask`. On a CPU the identity network, too, costs more than the trunk."""
+        """`frames`: most crops of a track. `track_shares`: how often each kind of track is drawn. `alive`: px of 128
+        by which parts of a face stray between crops, at most. `codec`: h264 needs PyAV. `shared`: of `PairsTask`. On a
+        CPU the identity network, too, costs more than the trunk."""
         super().__init__(context, WEIGHTS, dict.fromkeys(PROTOCOLS, 1.0), **shared)
-        self.frames, self.codec = frames, one_of("codec", codec, ("h264", "jpeg"))
+        self.frames, self.alive, self.codec = frames, alive, one_of("codec", codec, ("h264", "jpeg"))
         shares = track_shares or TRACK_SHARES
         self.track_shares = {one_of("track_shares", kind, KINDS): share for kind, share in shares.items()}
         if self.weights["adversarial"]:
@@ -48,6 +53,8 @@ class RestorerTask(PairsTask):
             drawn, parts["completed"] = self._tracks(network, whole, gen)
             parts["track"] = losses.pixel(drawn, whole.pictures)
             hr, true = torch.cat([hr, drawn]), torch.cat([true, whole.pictures])
+        if self.weights["squared"]:
+            parts["squared"] = losses.squared(hr, true)
         if self.weights["identity"]:
             parts["identity"] = self.identity(self.some(hr).clamp(0, 1), self.some(true))
         if self.weights["perceptual"]:
@@ -61,7 +68,7 @@ class RestorerTask(PairsTask):
         weights = torch.tensor([float(n) for n in self.track_shares.values()], device=gen.device)
         kind = kinds[int(torch.multinomial(weights, 1, generator=gen))]
         frames = int(torch.randint(2, self.frames + 1, (), generator=gen, device=gen.device))
-        tracks = self._draw(kind, batch, gen, frames)
+        tracks = self._draw(kind, batch, gen, frames, self.alive)
         visible = tracks.visible
         if kind != "moving":  # the segmenter's maps, wrong in each frame in its own way
             visible = misjudge(visible.flatten(0, 1), gen, self.pairs.imperfect).unflatten(0, visible.shape[:2])
@@ -83,9 +90,10 @@ class RestorerTask(PairsTask):
                 figures[f"psnr {kind} T={frames}"] = float((-10 * error.log10()).mean())
         return figures, sheet
 
-    def _draw(self, kind: str, batch: Batch, gen: torch.Generator, frames: int) -> Tracks:
+    def _draw(self, kind: str, batch: Batch, gen: torch.Generator, frames: int, alive: float = 0.0) -> Tracks:
         """Tracks, drawn at a smaller side: a quarter of the work, and more than the input can show."""
         ratio = AHEAD / batch.pictures.shape[-1]
         small, landmarks = shrink(batch.pictures, AHEAD, "area"), (batch.landmarks + 0.5) * ratio - 0.5
         size, bank = self.pairs.size, self.pairs.bank
-        return draw_track(kind, small, landmarks, bank, gen, frames=frames, size=size, codec=self.codec)
+        more = {"frames": frames, "size": size, "codec": self.codec, "alive": alive}
+        return draw_track(kind, small, landmarks, bank, gen, **more)

@@ -39,6 +39,18 @@ def test_identity_counts_only_where_a_stage_weighs_it(context, trunk):
         assert set(stages.draw(entered(context, stage, trunk), trunk, context.faces, stage).parts) == parts
 
 
+def test_squares_count_on_crops_and_tracks_where_a_stage_weighs_them(context):
+    network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8})
+    task = tasks.build("restorer", {"shares": {"fcsr": 1}, "frames": 3, "alive": 4}, context)
+    task.weights = weights_of(task.weights, {"pixel": 0.1, "track": 0.1, "squared": 20.0})
+    made = []
+    network.register_forward_hook(lambda _, said, restored: made.append(restored.hr))
+    parts = stages.draw(task, network, context.faces, Stage(), count=4).parts
+    assert set(parts) == {"pixel", "track", "completed", "squared"}
+    true = torch.from_numpy(context.faces.pictures([2, 3, 0, 1])).permute(0, 3, 1, 2) / 255  # the first half are tracks
+    torch.testing.assert_close(parts["squared"], 20 * losses.squared(torch.cat(made), true))
+
+
 def test_tracks_count_only_where_a_stage_weighs_them_and_teach_what_brings_crops_together(context):
     torch.manual_seed(0)
     network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8})
