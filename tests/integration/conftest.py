@@ -1,3 +1,4 @@
+from tests.integration.containers import container  # noqa: F401
 from tests.integration.kafka import (  # noqa: F401
     kafka_bootstrap,
     kafka_broker,
