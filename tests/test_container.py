@@ -1,4 +1,7 @@
-"""The container image and the compose file keep their promises: read from the files, since tests have no Docker."""
+"""The container image and the compose file keep their promises, as far as the files tell.
+
+tests/integration/test_container.py runs the image.
+"""
 
 import base64
 import re
@@ -57,6 +60,10 @@ def test_a_service_may_do_nothing_that_it_does_not_need(name):
     assert service["pids_limit"] and service["mem_limit"]
     assert not {"privileged", "network_mode", "pid", "ipc", "devices", "ports"} & service.keys()
     assert not any("docker.sock" in volume or volume.startswith("/") for volume in service["volumes"])
+
+
+def test_a_stop_is_heard_from_the_first_moment():
+    assert SERVICES["streamheal"]["init"] is True, "process 1 loses signals that it does not handle yet"
 
 
 def test_secrets_of_the_compose_file_come_from_outside():

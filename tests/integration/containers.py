@@ -1,6 +1,6 @@
 """Real containers of the image that `docker/Dockerfile` builds, with no more rights than `docker/compose.yaml` gives.
 
-The build takes minutes and some 30 GB of disk, so tests take an image that is there already:
+The build takes minutes and some 30 GB of disk, so tests take an image that was built before:
 
     podman build -f docker/Dockerfile -t streamheal .
     STREAMHEAL_IMAGE=streamheal pytest tests/integration/test_container.py
@@ -37,6 +37,7 @@ def confinement() -> list[str]:
     service = yaml.safe_load(COMPOSE.read_text())["services"]["streamheal"]
     return [
         f"--user={service['user']}",
+        f"--init={str(service['init']).lower()}",
         f"--read-only={str(service['read_only']).lower()}",
         *(f"--cap-drop={name}" for name in service["cap_drop"]),
         *(f"--security-opt={option.removesuffix(':true')}" for option in service["security_opt"]),
