@@ -186,6 +186,10 @@ class Restorer(Section):
         True,
         description="Restore a face from all crops of its gallery, where the network can; false: from the best.",
     )
+    steady: bool = Field(
+        True,
+        description="Cameras: lay a face together with what was drawn of its track before, so that it doesn't flicker.",
+    )
     batch: Annotated[int, Field(ge=1, le=256)] = Field(
         16, description="Faces per call, over all tracks; each with up to 8 crops."
     )

@@ -15,6 +15,7 @@ from streamheal.heal.helping import may_help, of_one_person
 from streamheal.heal.honesty import Honesty
 from streamheal.heal.occlusion import OcclusionSegmenter, visible_share
 from streamheal.heal.restorer import SIZE, RestoredFace, Restorer
+from streamheal.heal.steady import Steady
 from streamheal.heal.tracks import View
 from streamheal.records import FaceCrop, HealedFace, HealJob, ModelUsed, Provenance, SourceFrame
 
@@ -35,6 +36,7 @@ class Healer:
             budget=milliseconds and milliseconds / 1000,
             across_track=config.restorer.across_track,
         )
+        self._steady = Steady() if config.source.live and config.restorer.steady else None
         self._embedder = Embedder(config.embedder.weights, config.restorer.device)
         self._honesty = Honesty(self._embedder.model, self._segmenter.model, self._restorer.models)
         self._shaping |= self._honesty.settings
@@ -58,6 +60,10 @@ class Healer:
             if reason := self._too_hidden(jobs[i].best, face):
                 reasons[i] = reason
                 del made[i]
+        earlier = {}
+        if self._steady:
+            for i, face in made.items():
+                made[i], earlier[i] = self._steady.steady(jobs[i], teams[i], originals[i][0], face)
         new = dict(zip(made, self._embedder.embed([face.picture for face in made.values()]), strict=True))
         healed = []
         for i, job in enumerate(jobs):
@@ -76,7 +82,7 @@ class Healer:
                     embedding_restored=new.get(i),
                     drift=drift,
                     abstained=reasons[i],
-                    provenance=self._provenance(teams[i], face, reasons[i]),
+                    provenance=self._provenance(teams[i], face, reasons[i], earlier.get(i, ())),
                     marked=self._settings.mark,
                     embedding_track=mean,
                     **self._honesty.about(job.best, face, drift, track=mean is not None),
@@ -114,17 +120,25 @@ class Healer:
         where = f" in {len(face.sources)} crops together" if together else ""
         return f"only {share:.0%} of the face is visible{where}; at least {least:.0%} is asked for"
 
-    def _provenance(self, team: Sequence[FaceCrop], face: RestoredFace | None, why_not: str | None) -> Provenance:
+    def _provenance(
+        self,
+        team: Sequence[FaceCrop],
+        face: RestoredFace | None,
+        why_not: str | None,
+        earlier: Sequence[SourceFrame],
+    ) -> Provenance:
+        """`earlier`: frames that came into it by what was drawn before."""
         used = [team[place] for place in face.sources] if face else team[:1]
+        sources = (*(SourceFrame.of(crop) for crop in used), *earlier)
         restorers = face.models if face else ()
         return Provenance(
             software=f"streamheal {streamheal.__version__}",
             models=(self._detector, self._segmenter.model, *restorers, self._embedder.model),
-            source_frames=tuple(crop.sequence for crop in used),
+            source_frames=tuple(source.sequence for source in sources),
             restorer=restorers[0].name if face else "none",
             restorer_reason=face.reason if face else f"abstained: {why_not}",
             settings=self._shaping,
-            sources=tuple(SourceFrame.of(crop) for crop in used),
+            sources=sources,
         )
 
 

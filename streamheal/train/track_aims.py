@@ -7,7 +7,7 @@ from streamheal.train.masked_templates import FUSED, ORIGINAL
 from streamheal.train.metrics import interval
 from streamheal.train.report import Cell, Table
 from streamheal.train.track_tables import each, gain, share_left
-from streamheal.train.track_trial import AGAINST, BASE_LINES, MOST, TrackTrial, fused
+from streamheal.train.track_trial import AGAINST, BASE_LINES, EACH, MOST, STEADIED, TOGETHER, TrackTrial, fused
 
 GAINS = {"moving": {"PSNR": 2.0, "cosine": 0.08, "rank-1": 0.15}, "mask": {"PSNR": 0.7, "cosine": 0.03}}
 """Kind of track → figure → least gain over the best still system, eight frames."""
@@ -67,9 +67,10 @@ def _flicker(trial: TrackTrial) -> list[list[Cell]]:
     for figure in steadiness.FIGURES:
         if any(figure not in own for own in trial.steady.values()):
             continue
-        left = share_left(trial, figure)
-        met = "yes" if left["mean"] <= FLICKER else "no"
-        rows.append([f"{trial.kind}: {figure}, fused ÷ each frame alone", left, f"≤ {FLICKER:g}", met])
+        for who in (TOGETHER, STEADIED):
+            left = share_left(trial, figure, who)
+            met = "yes" if left["mean"] <= FLICKER else "no"
+            rows.append([f"{trial.kind}: {figure}, {who} ÷ {EACH}", left, f"≤ {FLICKER:g}", met])
     return rows
 
 

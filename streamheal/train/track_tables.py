@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from streamheal.train import metrics
+from streamheal.train import metrics, steadiness
 from streamheal.train.measures import Measured
 from streamheal.train.report import Cell, Table
-from streamheal.train.track_trial import AGAINST, EACH, FRAMES, MOST, TOGETHER, TrackTrial, fused
+from streamheal.train.track_trial import AGAINST, EACH, FRAMES, MOST, STEADIED, TOGETHER, TrackTrial, fused
 from streamheal.train.trial_tables import cell, recognised
 
 FAR = 1e-2
@@ -62,15 +62,19 @@ def steady(trial: TrackTrial) -> Table | None:
     if not trial.steady:
         return None
     names = list(trial.steady[TOGETHER])
-    rows: list[list[Cell]] = [[who, *(cell(own[name]) for name in names)] for who, own in trial.steady.items()]
-    rows.append(["fused ÷ each frame alone", *(share_left(trial, name) for name in names)])
+    rows: list[list[Cell]] = [
+        [who, *(cell(own[name]) if name in own else "–" for name in names)] for who, own in trial.steady.items()
+    ]
+    for who in (TOGETHER, STEADIED):
+        left = [share_left(trial, name, who) if name in steadiness.FIGURES else "–" for name in names]
+        rows.append([f"{who} ÷ {EACH}", *left])
     count = len(trial.steady[TOGETHER][names[0]])
     return Table(f"Track, {trial.kind}: steadiness", f"{count} tracks of {MOST} frames.", ["frames", *names], rows)
 
 
-def share_left(trial: TrackTrial, figure: str) -> Cell:
-    """`figure` (one of steadiness.FIGURES) of the fused frames ÷ that of the frames restored one by one."""
-    own, alone = trial.steady[TOGETHER][figure], trial.steady[EACH][figure]
+def share_left(trial: TrackTrial, figure: str, who: str) -> Cell:
+    """`figure` (one of steadiness.FIGURES) of `who` ÷ that of the frames restored one by one."""
+    own, alone = trial.steady[who][figure], trial.steady[EACH][figure]
     return metrics.interval_of(lambda rows: own[rows].mean() / alone[rows].mean(), len(own))
 
 

@@ -14,7 +14,8 @@ from torch import nn
 from streamheal.heal.networks.across_track import restore_track
 from streamheal.heal.networks.layers import resample
 from streamheal.heal.networks.restored import Restored
-from streamheal.train import data, steadiness
+from streamheal.heal.networks.steady import Drawn, steadied
+from streamheal.train import data, metrics, steadiness
 from streamheal.train.bank import Bank
 from streamheal.train.measures import AT_ONCE, Judges, Measured, Truth, measure, to_bytes
 from streamheal.train.sheets import grow
@@ -33,7 +34,9 @@ BASE_LINES = (BEST, MEAN, WEIGHTED, BICUBIC_TEMPLATE, STILL_TEMPLATE)
 """What eight frames give without fusion: the last two are embeddings alone."""
 
 TRUE, INPUT, EACH, TOGETHER = "clean faces", "bicubic", "each frame alone", "fused"
+STEADIED = "fused, steadied"  # each laid together with the frame before it, as live runs publish them
 """Whose steadiness is told."""
+FRAMES_PSNR = "PSNR dB"  # of all frames, to what each would show of the clean face
 
 
 def fused(frames: int) -> str:
@@ -105,7 +108,10 @@ def run(
         hidden=float((first < 0.5).float().mean()),
         unseen=float((visible.amax(1) < 0.5).float().mean()),
         methods=methods,
-        steady={who: {name: own[name] for name in steadiness.FIGURES if name in own} for who, own in figures.items()},
+        steady={
+            who: {name: own[name] for name in (*steadiness.FIGURES, FRAMES_PSNR) if name in own}
+            for who, own in figures.items()
+        },
         templates={who: own["template"] for who, own in figures.items() if "template" in own},
         rows=_rows(parts, outputs, subjects.pictures, methods[fused(MOST)].each["PSNR"]),
     )
@@ -178,14 +184,20 @@ def _restore_all(part: _Answers, network: nn.Module, fusion: nn.Module | None, j
     """Every frame of the first `most` tracks, alone and fused, and how steady they are beside input and truth."""
     lr, visible, maps = (tensor[:most] for tensor in (part.tracks.lr, part.tracks.visible, part.tracks.maps))
     shape, side = lr.shape[:2], part.tracks.clean.shape[-1]
+    true = part.tracks.true[:most]
+    together = restore_fused(network, fusion, each_first(lr), each_first(visible))
+    fused, evidence = together.hr.unflatten(0, shape), together.evidence.unflatten(0, shape)
     ways = {
-        TRUE: part.tracks.true[:most],
+        TRUE: true,
         INPUT: resample(lr.flatten(0, 1), side).unflatten(0, shape),
         EACH: part.alone[:most],
-        TOGETHER: restore_fused(network, fusion, each_first(lr), each_first(visible)).hr.unflatten(0, shape),
+        TOGETHER: fused,
+        STEADIED: _steadied(fused, evidence, lr, visible),
     }
     for who, frames in ways.items():
         found = {"warping error": steadiness.warping_error(frames, maps)}
+        if who != TRUE:
+            found[FRAMES_PSNR] = metrics.psnr(frames.flatten(0, 1), true.flatten(0, 1)).reshape(shape).mean(1)
         moved, _ = onto_first(frames, maps)
         if judges.identity:
             embeddings = embed(judges, moved)
@@ -195,6 +207,15 @@ def _restore_all(part: _Answers, network: nn.Module, fusion: nn.Module | None, j
             points = np.concatenate([judges.landmarks(some) for some in small.split(AT_ONCE)])
             found["landmark jitter px"] = steadiness.landmark_jitter(points.reshape(*shape, -1, 2))
         part.steady[who] = found
+
+
+def _steadied(frames: torch.Tensor, evidence: torch.Tensor, lr: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+    """`(B, T, 3, S, S)`, frame after frame."""
+    steps = [Drawn(*step) for step in zip(*(part.unbind(1) for part in (frames, evidence, lr, visible)), strict=True)]
+    made = steps[:1]
+    for step in steps[1:]:
+        made.append(steadied(step, made[-1])[0])
+    return torch.stack([step.hr for step in made], 1)
 
 
 def _rows(

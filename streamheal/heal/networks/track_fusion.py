@@ -87,7 +87,7 @@ class TrackFusion(nn.Module):
             maps[~own], believed[~own] = found.maps, found.fits
             crops[~own] = found.lit(crops[~own])
             # What could not be laid onto the query shows nothing of it, however visible it is.
-            clear = settle(shown) * _sure(believed)
+            clear = settle(shown) * sure_of(believed)
             if quality is not None:
                 believed = believed * quality[rows, columns]
             sight = look(crops, clear, maps)
@@ -135,7 +135,7 @@ class TrackFusion(nn.Module):
         return lr.new_zeros(batch, self.config.out, size, size), lr.new_zeros(batch, 3, FINE * size, FINE * size)
 
 
-def _sure(believed: torch.Tensor) -> torch.Tensor:
+def sure_of(believed: torch.Tensor) -> torch.Tensor:
     """From how well a frame fits to whether it shows the same places: 0 below 0.9, 1 from 0.98 on.
 
     Nine in ten frames of a face that keeps still fit by 0.96 or better, noise and encoder included
