@@ -19,7 +19,7 @@ from streamheal.records import FaceCrop, HealJob, SourceFrame
 
 SIZE = 16  # px at which crops are laid onto each other
 LARGEST = 24  # px: what larger crops show themselves is finer than crops of SIZE can be laid onto each other
-TRACKS = 256  # whose faces are remembered, the last ones; some 100 kB each
+TRACKS = 256  # whose faces are remembered, should ends not be told; some 100 kB each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class _Last:
 
 
 class Steady:
-    """Remembers what was drawn of each track. Not for use by several threads at once."""
+    """Remembers what was drawn of each track, until it ends. Not for use by several threads at once."""
 
     def __init__(self):
         self._last: OrderedDict[tuple, _Last] = OrderedDict()
@@ -60,7 +60,8 @@ class Steady:
                 )
                 earlier = {source: part * float(share) for source, part in last.sources.items()}
                 sources = {source: part for source, part in earlier.items() if part >= TOOK_PART} | sources
-        self._last[key] = _Last(crop, embedding, face.picture, face.evidence.astype(np.float16), sources)
+        if job.reason != "ended":
+            self._last[key] = _Last(crop, embedding, face.picture, face.evidence.astype(np.float16), sources)
         if len(self._last) > TRACKS:
             self._last.popitem(last=False)
         return face, tuple(source for source in sources if source not in own)

@@ -75,7 +75,7 @@ def revisions(healer: Healer, *crops: np.ndarray, track: int = 1) -> list[Healed
     for number, crop in enumerate(crops):
         given = job([crop], track)
         of = replace(given.crops[0], sequence=number)
-        made += healer.heal([replace(given, revision=number + 1, crops=(of,))])
+        made += healer.heal([replace(given, revision=number + 1, reason="improved", crops=(of,))])
     return made
 
 
@@ -117,6 +117,15 @@ def test_a_recording_s_revision_is_what_it_would_be_alone(tmp_path, portrait):
     alone = revisions(healer_of(tmp_path, "{path: x}"), crops[1])[0]
     assert np.array_equal(together.restored, alone.restored)
     assert "steadied" not in together.provenance.restorer_reason
+
+
+def test_with_the_track_its_memory_ends(live, portrait):
+    healer, crop = healer_of(*live), shrunk(portrait, 16)
+    revisions(healer, crop)
+    assert len(healer._steady._last) == 1
+    [face] = healer.heal([job([crop])])
+    assert face.job.reason == "ended" and "steadied" in face.provenance.restorer_reason
+    assert not healer._steady._last
 
 
 def test_only_the_last_tracks_are_remembered(live, portrait, monkeypatch):
