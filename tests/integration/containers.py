@@ -98,6 +98,8 @@ def container() -> Iterator[Container]:
         pytest.skip(
             "no image is named; build docker/Dockerfile and set STREAMHEAL_IMAGE (tests/integration/containers.py)"
         )
+    if not engine():
+        pytest.skip("neither podman nor docker is installed")
     made = Container(image)
     yield made
     made.remove()
