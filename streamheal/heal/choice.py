@@ -7,7 +7,7 @@ FREE = 0.02
 
 # Side of the crop in px, up to which → networks, best first; for crops with something hidden and for open ones.
 # Measured on the tuning faces, degraded as a camera degrades: `python benchmarks/choice.py --data DIR`.
-HIDDEN = ((80, ("lr-trunk-16",)), (10_000, ("lr-trunk-32", "lr-trunk-16")))
+HIDDEN = ((10_000, ("lr-trunk-16",)),)
 OPEN = ((80, ("lr-trunk-16",)), (10_000, ("lr-trunk-32", "lr-trunk-16")))
 
 

@@ -1,0 +1,58 @@
+"""Is a restorer short of pictures or of width? PSNR on faces that its training has seen, beside tuning faces.
+
+    python benchmarks/seen.py [NAME or FILE …] --data DIR
+
+A network that has learned its pictures by heart is far better on them. One that is hardly better on them needs width or
+time, not pictures. The shards differ in other ways, too, so the gap is an upper bound. Occluders are new to it on both.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from streamheal import weights
+from streamheal.heal import networks
+from streamheal.train import data, metrics
+from streamheal.train.bank import Bank
+from streamheal.train.protocols import make_pair
+from streamheal.train.trial import restore
+
+SHARDS = {"seen": "faces128-train-01", "tuning": "faces128-val"}
+PROTOCOLS = ("fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "cctv")
+SEED = 5
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "names", nargs="*", default=["lr-trunk-16"], help="shipped restorers, or weights (.safetensors)"
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--faces", type=int, default=160)
+    asked = parser.parse_args()
+    bank = Bank.draw(SEED, 16, asked.data / "occluders.zip", held_out=True)
+    print(f"| restorer | faces | {' | '.join(PROTOCOLS)} |\n|---|---|{'--:|' * len(PROTOCOLS)}")
+    for name in asked.names:
+        file = Path(name) if name.endswith(".safetensors") else weights.find(name).path
+        network = networks.load(file)
+        for words, shard in SHARDS.items():
+            faces = data.load(data.shards(asked.data, [shard]), asked.cache)
+            found = [f"{psnr(network, faces, protocol, bank, asked.faces):.2f}" for protocol in PROTOCOLS]
+            print(f"| {name} | {words} | {' | '.join(found)} |", flush=True)
+
+
+def psnr(network: torch.nn.Module, faces: data.Faces, protocol: str, bank: Bank, count: int) -> float:
+    rows = np.linspace(0, len(faces) - 1, count).astype(int)
+    hr = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
+    gen = torch.Generator().manual_seed(SEED)
+    landmarks = torch.from_numpy(faces.landmarks[rows])
+    lr, visible = make_pair(protocol, hr, landmarks, bank, gen, size=network.lr_size)
+    return float(metrics.psnr(restore(network, lr, visible).hr, hr).mean())
+
+
+if __name__ == "__main__":
+    main()
