@@ -11,6 +11,7 @@ Where there is no room, because the outbox has reached `max_bytes` or because th
 matters least first (`outbox_shedding.py`).
 """
 
+import contextlib
 import json
 import logging
 import sqlite3
@@ -123,7 +124,6 @@ class Outbox:
         row = (id, int(self._clock() * 1e9), key, said, sealed)
         try:
             new, shed = self._file.write(lambda db: self._fit_in(db, row, LAST if last else ORDINARY))
-            self._write_down()
         except SinkError as error:
             if not self._shedding:
                 raise
@@ -132,6 +132,8 @@ class Outbox:
             new, shed = True, 1
             self._spell.trouble(f"{error}; until it can be written, healed faces are lost, and kafka.shed counts them")
         else:
+            with contextlib.suppress(SinkError):  # this event is kept; there will be room for a number later
+                self._write_down()
             if shed:
                 full = "the disk is full" if self._file.tight else f"{self._max_bytes} bytes are its most"
                 self._spell.trouble(

@@ -9,7 +9,7 @@ import pytest
 
 
 class SmallDisk:
-    """`path` is its root; `fill` leaves no byte, `clear` takes away what filled it."""
+    """`path` is its root; `fill` leaves no byte, `clear` takes away what filled it, `leave` so much of that."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -19,6 +19,9 @@ class SmallDisk:
         with self._filler.open("ab", buffering=0) as filler, contextlib.suppress(OSError):
             while True:
                 filler.write(bytes(4096))
+
+    def leave(self, room: int) -> None:
+        os.truncate(self._filler, max(0, self._filler.stat().st_size - room))
 
     def clear(self) -> None:
         self._filler.unlink()

@@ -110,6 +110,20 @@ def test_events_that_nothing_could_be_written_of_are_in_the_accounts_at_last(sma
     assert open_box().accounts() == accounts
 
 
+def test_an_event_is_counted_once_however_little_room_there_is(small_disk, open_box):  # noqa: F811
+    """An event may find room and the number of those before it, which found none, may not."""
+    box = open_box(shedding=True)
+    add(box, 3)
+    (small_disk.path / "outbox.sqlite-ballast").unlink()
+    for pages in range(60):
+        small_disk.fill()
+        add(box, 1)
+        small_disk.leave(pages * 4096)
+        add(box, 1)
+        accounts = box.accounts()
+        assert accounts.balanced and accounts.added == 3 + 2 * (pages + 1), pages
+
+
 def test_a_recording_stops_and_goes_on_where_it_was_when_there_is_room(small_disk, open_box):  # noqa: F811
     box = open_box()
     before = add(box, 20)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from streamheal.heal.networks.layers import fill_hidden
-from streamheal.heal.networks.warping import invert, places, rescale, sample, warp
+from streamheal.heal.networks.warping import invert, places, rescale, sample
 
 FINE = 2  # the fine grid, times the LR grid
 STEPS, RATE, MOMENTUM = 4, 2.0, 0.5
@@ -24,8 +24,8 @@ class Sight:
     pictures: torch.Tensor  # (N, 3, 2 s, 2 s)
     visible: torch.Tensor  # (N, 1, 2 s, 2 s) in [0, 1]
     phase: torch.Tensor  # (N, 1, 2 s, 2 s): how near a pixel's middle each lies, 1 = there, 0 = between pixels
-    there: torch.Tensor  # (N, 2, 3): fine px of the crop → LR px of the frame
-    back: torch.Tensor  # (N, 2, 3): fine px of the frame → fine px of the crop
+    there: torch.Tensor  # (N, 2 s, 2 s, 2): where each fine px of the crop lies in the frame, for `sample`
+    back: torch.Tensor  # (N, 2 s, 2 s, 2): where each fine px of the frame lies in the crop
 
     def seen_by(self, rows: torch.Tensor, batch: int) -> torch.Tensor:
         """`(B, 1, 2 s, 2 s)`: by how many frames of its track each place is seen, as a logarithm."""
@@ -39,13 +39,12 @@ def look(others: torch.Tensor, visible: torch.Tensor, maps: torch.Tensor) -> Sig
     linear, shift = maps[..., :2], maps[..., 2:]
     first = maps.new_full((2, 1), 0.5 / FINE - 0.5)  # where the first fine pixel lies, in LR pixels
     on_fine = torch.cat([linear / FINE, linear @ first + shift], -1)
-    pictures = warp(others * visible, on_fine, FINE * size, mode="bicubic")
-    seen = warp(visible, on_fine, FINE * size).clamp(0, 1)
-    at = torch.arange(FINE * size, device=maps.device, dtype=torch.float32)
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    points = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ on_fine.mT
-    phase = (points * (2 * torch.pi)).cos().mean(-1).view(-1, 1, FINE * size, FINE * size) / 2 + 0.5
-    return Sight(pictures, seen, phase, on_fine, invert(rescale(maps, FINE)))
+    there = places(on_fine, FINE * size, size)
+    pictures = sample(others * visible, there, mode="bicubic")
+    seen = sample(visible, there).clamp(0, 1)
+    at = (there + 1) * (size / 2) - 0.5  # in LR pixels of the frame
+    phase = (at * (2 * torch.pi)).cos().mean(-1)[:, None] / 2 + 0.5
+    return Sight(pictures, seen, phase, there, places(invert(rescale(maps, FINE)), FINE * size, FINE * size))
 
 
 def reconstruct(
@@ -71,12 +70,11 @@ def reconstruct(
     plain = F.interpolate(fill_hidden(query, query_visible), scale_factor=FINE, mode="bicubic", align_corners=False)
     mean = zero.index_add(0, rows, weight * sight.pictures) / (sum_of + 1e-3)
     fine = plain + known * (mean - plain)
-    back, there = places(sight.back, FINE * size, FINE * size), places(sight.there, FINE * size, size)
     shrink = _shrinking(size, query.device)
     speed = zero
     for _ in range(STEPS):
-        shown = shrink @ sample(fine[rows], back) @ shrink.mT
-        missed = sample((others - shown) * visible, there)
+        shown = shrink @ sample(fine[rows], sight.back) @ shrink.mT
+        missed = sample((others - shown) * visible, sight.there)
         towards = zero.index_add(0, rows, weight * missed) / (sum_of + 0.05)
         speed = MOMENTUM * speed + RATE * towards
         fine = fine + speed
