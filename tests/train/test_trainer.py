@@ -227,7 +227,7 @@ def test_a_stage_may_weigh_losses_anew(folder, tmp_path, small_bank):
     assert rows[0]["pixel"] > 0
     assert rows[1]["pixel"] == 0
     plan = write_recipe(tmp_path / "r.yaml", stages=[{"weights": {"pixels": 1}}])
-    with pytest.raises(ConfigError, match="no loss pixels; allowed: pixel, track, completed, identity"):
+    with pytest.raises(ConfigError, match="no loss pixels; allowed: pixel, track, completed, squared, identity"):
         trainer.train(plan, folder, tmp_path / "out", minutes=1, resume=False)
 
 

@@ -16,6 +16,15 @@ def resample(pictures: torch.Tensor, size: int) -> torch.Tensor:
     return out.clamp(0, 1)
 
 
+def bicubic(of: int, to: int, device: torch.device) -> torch.Tensor:
+    """What takes rows of `of` pixels to `to`, `(to, of)`: PyTorch's kernel, antialiased when it shrinks.
+
+    `b @ pictures @ b.mT` of small pictures is `F.interpolate` in a tenth of its time.
+    """
+    rows = torch.eye(of, device=device)[None, None]
+    return F.interpolate(rows, (to, of), mode="bicubic", align_corners=False, antialias=to < of)[0, 0]
+
+
 def resample_map(maps: torch.Tensor, size: int) -> torch.Tensor:
     """A map in [0, 1] `(B, 1, h, w)` → `(B, 1, size, size)`: area-averaged when it shrinks, bilinear when it grows.
 

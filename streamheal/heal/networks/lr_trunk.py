@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, fill_hidden, resample, settle
+from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, bicubic, fill_hidden, resample, settle
 from streamheal.heal.networks.restored import Restored
 from streamheal.heal.networks.track_fusion import Fused, TrackFusion, TrackFusionConfig
 
@@ -115,7 +115,8 @@ class LrTrunk(nn.Module):
                 features = features + self.again(entered)
         hr = resample(filled, HR_SIZE).float() + self.leave(features).float()
         if track is not None and track.detail is not None:
-            hr = hr + F.interpolate(track.detail.float(), (HR_SIZE, HR_SIZE), mode="bicubic", align_corners=False)
+            enlarge = bicubic(track.detail.shape[-1], HR_SIZE, hr.device)
+            hr = hr + enlarge @ track.detail.float() @ enlarge.mT
         return Restored(
             hr=hr if self.training else hr.clamp(0, 1),  # a clamp while training would stop the gradient
             lr_completed=lr * visible + resample(hr.detach().clamp(0, 1), size) * (1 - visible),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from streamheal.heal.networks.layers import fill_hidden
+from streamheal.heal.networks.layers import bicubic, fill_hidden
 from streamheal.heal.networks.warping import invert, places, rescale, sample
 
 FINE = 2  # the fine grid, times the LR grid
@@ -70,7 +70,7 @@ def reconstruct(
     plain = F.interpolate(fill_hidden(query, query_visible), scale_factor=FINE, mode="bicubic", align_corners=False)
     mean = zero.index_add(0, rows, weight * sight.pictures) / (sum_of + 1e-3)
     fine = plain + known * (mean - plain)
-    shrink = _shrinking(size, query.device)
+    shrink = bicubic(FINE * size, size, query.device)
     speed = zero
     for _ in range(STEPS):
         shown = shrink @ sample(fine[rows], sight.back) @ shrink.mT
@@ -79,9 +79,3 @@ def reconstruct(
         speed = MOMENTUM * speed + RATE * towards
         fine = fine + speed
     return fine, known
-
-
-def _shrinking(size: int, device: torch.device) -> torch.Tensor:
-    """What takes rows of fine pixels to `size` LR ones, bicubic with anti-aliasing: `(size, FINE · size)`."""
-    one_each = torch.eye(FINE * size, device=device)[None, None]
-    return F.interpolate(one_each, (size, FINE * size), mode="bicubic", antialias=True)[0, 0]
