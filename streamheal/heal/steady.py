@@ -18,7 +18,7 @@ from streamheal.heal.restorer import TOOK_PART, RestoredFace
 from streamheal.records import FaceCrop, HealJob, SourceFrame
 
 SIZE = 16  # px at which crops are laid onto each other
-LARGEST = 24  # px: what larger crops show themselves is finer than crops of SIZE can be laid onto each other
+LARGEST = 24  # px: it was judged on crops of SIZE, and larger ones show more themselves
 TRACKS = 256  # whose faces are remembered, should ends not be told; some 100 kB each
 
 
