@@ -71,7 +71,9 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     clip = write_clip(folder / "recording.mp4", FRAMES)
     recorded = _config(folder, "recorded", Source(path=clip), broker.plain)
     processes = {
-        "live": targets.start(targets.watch_cameras, live, None if networks else FRAMES, tell["live"]),
+        "live": targets.start(
+            targets.watch_cameras, live, None if networks else FRAMES, tell["live"], in_use, EVERY
+        ),
         "recorded": targets.start(targets.heal_again_and_again, recorded, tell["recorded"], in_use),
     }
     over = threading.Event()
@@ -82,12 +84,13 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     ]
     for thread in chaos:
         thread.start()
-    samples, runs, began = [], [], time.monotonic()
+    samples, runs, held, began = [], [], {}, time.monotonic()
     with (out / "samples.jsonl").open("w") as log:
         while (at := time.monotonic() - began) < seconds:
-            runs += _told(told["recorded"])
-            used = {f"recorded: {what}": value for what, value in runs[-1][1].items()} if runs else {}
-            samples.append({"at": round(at, 1), **_sample(processes, folder), **used})
+            runs += (new := _told(told["recorded"]))
+            latest = {"recorded": [look for _, look in new], "live": _told(told["live"])}
+            held |= {f"{name}: {what}": n for name, looks in latest.items() for what, n in (looks or [{}])[-1].items()}
+            samples.append({"at": round(at, 1), **_sample(processes, folder), **held})
             log.write(json.dumps(samples[-1]) + "\n")
             log.flush()
             time.sleep(EVERY)
@@ -97,7 +100,8 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     died = [name for name, process in processes.items() if not process.is_alive()]
     for process in processes.values():
         process.terminate()
-    counts = told["live"].recv() if told["live"].poll(GOODBYE) else {}
+    processes["live"].join(GOODBYE)
+    counts = (_told(told["live"]) or [{}])[-1]
     processes["recorded"].join(GOODBYE)
     runs += _told(told["recorded"])
     return {
@@ -196,12 +200,13 @@ def slope(samples: list[dict], key: str) -> dict:
     return found
 
 
-def _told(connection) -> list[tuple[int | None, dict]]:
-    """Of each run since the last look: its events (None: it was refused), and the memory in use after it."""
-    runs = []
+def _told(connection) -> list:
+    """What a process has told since the last look. After each recording: its events (None: it was refused), and the
+    memory in use; of a live run the memory in use, and at its end its counts."""
+    said = []
     while connection.poll(0):
-        runs.append(connection.recv())
-    return runs
+        said.append(connection.recv())
+    return said
 
 
 def _summary(events: list[int | None]) -> dict:

@@ -148,9 +148,12 @@ def heal_recording(clip: Path, out: Path, kafka: Kafka | None = None, die_at: in
         lines.send(counter.lines)
 
 
-def watch_cameras(config: PipelineConfig, clip_frames: int | None, tell) -> None:
-    """A live run until SIGTERM; `tell`, a connection, is told its counts at the end. With `clip_frames` the cameras
-    show a numbered clip of that length, and stand-ins look at it; without, the networks do."""
+def watch_cameras(
+    config: PipelineConfig, clip_frames: int | None, tell, look: Callable[[], object], every: float
+) -> None:
+    """A live run until SIGTERM; `tell`, a connection, is told what `look` sees `every` so many seconds, and the run's
+    counts at the end. With `clip_frames` the cameras show a numbered clip of that length, and stand-ins look at it;
+    without, the networks do."""
     if clip_frames:
         pipeline = with_stand_ins(NumberedFaces(every=clip_frames))(config)
     else:
@@ -158,7 +161,18 @@ def watch_cameras(config: PipelineConfig, clip_frames: int | None, tell) -> None
 
         pipeline = Pipeline(config)
     signal.signal(signal.SIGTERM, lambda *_: pipeline.stop())
-    tell.send(pipeline.run().counts)
+    over = threading.Event()
+
+    def tell_now_and_then() -> None:
+        while not over.wait(every):
+            tell.send(look())
+
+    teller = threading.Thread(target=tell_now_and_then, daemon=True)
+    teller.start()
+    counts = pipeline.run().counts
+    over.set()
+    teller.join()
+    tell.send(counts)
 
 
 def heal_again_and_again(config: PipelineConfig, tell, look: Callable[[], object]) -> None:
