@@ -71,9 +71,7 @@ def soak(folder: Path, stack, rng: Random, seconds: float, networks: bool, out: 
     clip = write_clip(folder / "recording.mp4", FRAMES)
     recorded = _config(folder, "recorded", Source(path=clip), broker.plain)
     processes = {
-        "live": targets.start(
-            targets.watch_cameras, live, None if networks else FRAMES, tell["live"], in_use, EVERY
-        ),
+        "live": targets.start(targets.watch_cameras, live, None if networks else FRAMES, tell["live"], in_use, EVERY),
         "recorded": targets.start(targets.heal_again_and_again, recorded, tell["recorded"], in_use),
     }
     over = threading.Event()

@@ -15,11 +15,12 @@ import torch
 
 from streamheal import weights
 from streamheal.heal import networks
-from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig
+from streamheal.heal.networks.lr_trunk import LrTrunk
 
 
 def widened(network: LrTrunk, width: int, seed: int = 0) -> LrTrunk:
-    """A copy with `width` channels at LR size and the same output, but for rounding. Raises ValueError if it has more."""
+    """A copy with `width` channels at LR size and the same output, but for rounding. Raises ValueError if that is less
+    than it has."""
     old = network.config
     if width < old.width:
         raise ValueError(f"width {width}: the network has {old.width} channels already, and is only ever made wider")

@@ -25,6 +25,20 @@ def bicubic(of: int, to: int, device: torch.device) -> torch.Tensor:
     return F.interpolate(rows, (to, of), mode="bicubic", align_corners=False, antialias=to < of)[0, 0]
 
 
+def with_mirrored(maps: torch.Tensor) -> torch.Tensor:
+    """`(B, C, h, w)` → `(2 B, C, h, w)`: all as they are, then all mirrored left to right."""
+    return torch.cat([maps, maps.flip(-1)])
+
+
+def mean_with_mirrored(made: torch.Tensor) -> torch.Tensor:
+    """What was made of `with_mirrored`, `(2 B, C, h, w)` → `(B, C, h, w)`, the second half turned back first.
+
+    Geometric self-ensemble (EDSR+, Lim 2017): the errors of two views are not the same ones, and their mean is less.
+    """
+    own, mirrored = made.chunk(2)
+    return (own + mirrored.flip(-1)) / 2
+
+
 def resample_map(maps: torch.Tensor, size: int) -> torch.Tensor:
     """A map in [0, 1] `(B, 1, h, w)` → `(B, 1, size, size)`: area-averaged when it shrinks, bilinear when it grows.
 

@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamheal.heal.networks.layers import PositionAttention, ResidualBlock, bicubic, fill_hidden, resample, settle
+from streamheal.heal.networks.layers import (
+    PositionAttention,
+    ResidualBlock,
+    bicubic,
+    fill_hidden,
+    mean_with_mirrored,
+    resample,
+    settle,
+    with_mirrored,
+)
 from streamheal.heal.networks.restored import Restored
 from streamheal.heal.networks.track_fusion import Fused, TrackFusion, TrackFusionConfig
 
@@ -34,6 +43,8 @@ class LrTrunkConfig:
     # Hidden pixels of the skip are filled smoothly, so that the network starts at inpainting + bicubic
     # and not at a black hole or at the occluder's texture.
     prefill: bool = True
+    # In use, each face is restored as it is and mirrored, and the mean is the answer: twice the work.
+    mirrored: bool = False
     fusion: int = 0  # width of the part that brings a track's other crops in (track_fusion.py); 0: none
 
     def __post_init__(self):
@@ -85,7 +96,7 @@ class LrTrunk(nn.Module):
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
         # Its features join the trunk's first ones, which have the input's size only where nothing is unshuffled.
         joins = width if config.stem == 1 else 0
-        fusing = TrackFusionConfig(lr_size=config.lr_size, width=config.fusion, out=joins)
+        fusing = TrackFusionConfig(config.lr_size, config.fusion, out=joins, mirrored=config.mirrored)
         self.fusion = TrackFusion(fusing) if config.fusion else None
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
@@ -105,15 +116,14 @@ class LrTrunk(nn.Module):
         filled = fill_hidden(lr, settle(visible)) if self.config.prefill else lr
         entered = torch.cat([lr, visible, filled] if self.config.prefill else [lr, visible], 1)
         entered = entered * 2 - 1
-        features = self.enter(F.pixel_unshuffle(entered, self.config.stem))
+        helped = None
         if track is not None and track.features is not None:
-            features = features + track.features
-        features = features + self.after(self.attention(self.before(features)))
-        for step in self.up:
-            features = step(features)
-            if self.again is not None and features.shape[-1] == size:
-                features = features + self.again(entered)
-        hr = resample(filled, HR_SIZE).float() + self.leave(features).float()
+            helped = track.features.transpose(0, 1).flatten(0, 1)  # in the order of the views: all, then all mirrored
+        if self.config.mirrored and not self.training:
+            drawn = mean_with_mirrored(self._draw(with_mirrored(entered), helped))
+        else:
+            drawn = self._draw(entered, helped)
+        hr = resample(filled, HR_SIZE).float() + drawn.float()
         if track is not None and track.detail is not None:
             enlarge = bicubic(track.detail.shape[-1], HR_SIZE, hr.device)
             hr = hr + enlarge @ track.detail.float() @ enlarge.mT
@@ -123,6 +133,18 @@ class LrTrunk(nn.Module):
             occlusion=1 - visible,
             evidence=evidence(visible),
         )
+
+    def _draw(self, entered: torch.Tensor, helped: torch.Tensor | None) -> torch.Tensor:
+        """What is added to the enlarged crop, `(B, 3, 128, 128)`; `helped`: features of the track's other crops."""
+        features = self.enter(F.pixel_unshuffle(entered, self.config.stem))
+        if helped is not None:
+            features = features + helped
+        features = features + self.after(self.attention(self.before(features)))
+        for step in self.up:
+            features = step(features)
+            if self.again is not None and features.shape[-1] == self.lr_size:
+                features = features + self.again(entered)
+        return self.leave(features)
 
 
 def evidence(visible: torch.Tensor, size: int = HR_SIZE) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamheal.heal.networks.layers import ResidualBlock, resample, settle
+from streamheal.heal.networks.layers import ResidualBlock, mean_with_mirrored, resample, settle, with_mirrored
 from streamheal.heal.networks.reconstruction import FINE, Sight, look, reconstruct
 from streamheal.heal.networks.registration import register
 
@@ -29,6 +29,7 @@ class TrackFusionConfig:
     width: int = 48
     compare_width: int = 24  # of what is done for every frame, not once a track
     out: int = 0  # channels of the features for a network that takes them; 0: none
+    mirrored: bool = False  # in use, what is joined is looked at mirrored, too, and features are given for both
 
 
 @dataclass(slots=True)
@@ -37,7 +38,8 @@ class Fused:
 
     lr: torch.Tensor  # (B, 3, s, s): the query's crop, what it hides taken from others, less noisy
     visible: torch.Tensor  # (B, 1, s, s): how much of each pixel some frame shows
-    features: torch.Tensor | None  # (B, out, s, s), to be added to the restorer's first ones
+    # (B, V, out, s, s), to be added to the restorer's first ones; V = 2 where it looks at the mirrored crop, too
+    features: torch.Tensor | None
     detail: torch.Tensor | None  # (B, 3, 2 s, 2 s), to be added to the restored face, enlarged
     weights: torch.Tensor  # (B, T, s, s): how much each frame is believed at each of the query's pixels; their sum is 1
 
@@ -96,23 +98,24 @@ class TrackFusion(nn.Module):
         share = self._attend(sight, plain, rows, believed)
         weights = weights.index_put((rows, columns), share[:, 0].detach())
         fine, known = reconstruct(crops, clear, sight, share, rows, query, settle(query_visible))
-        entered = [
-            F.pixel_unshuffle(part, FINE) for part in (fine * 2 - 1, fine - plain, known, sight.seen_by(rows, batch))
-        ]
-        merged = self.merge(self.enter(torch.cat([*entered, query_visible], 1)))
+        mirrored = self.config.mirrored and not self.training
+        views, mean = (with_mirrored, mean_with_mirrored) if mirrored else (nn.Identity(), nn.Identity())
+        parts = (fine * 2 - 1, fine - plain, known, sight.seen_by(rows, batch))
+        entered = [F.pixel_unshuffle(views(part), FINE) for part in parts]
+        merged = self.merge(self.enter(torch.cat([*entered, views(query_visible)], 1)))
 
         # A pixel at the edge of what hides shows more of that than of the face, and eight frames that doubt a place
         # don't make it sure: what counts is the one that shows it best.
         sure = settle(F.avg_pool2d(sight.visible, FINE)) * ~own.view(-1, 1, 1, 1)
         covered = lr.new_zeros(batch, frames, 1, size, size).index_put((rows, columns), sure).amax(1)
         taken = (1 - query_visible) * covered
-        drawn = query + taken * (F.avg_pool2d(fine, FINE) - query) + self.picture(merged)
+        drawn = query + taken * (F.avg_pool2d(fine, FINE) - query) + mean(self.picture(merged))
         where = helped.view(-1, 1, 1, 1)
         features = detail = None
         if self.features is not None:
-            features = torch.where(where, self.features(merged), 0.0)
+            features = torch.where(where[:, None], self.features(merged).unflatten(0, (-1, batch)).transpose(0, 1), 0.0)
             missing = fine - resample(drawn.detach(), FINE * size)
-            gate = F.interpolate(self.gate(merged), scale_factor=FINE, mode="bilinear", align_corners=False)
+            gate = F.interpolate(mean(self.gate(merged)), scale_factor=FINE, mode="bilinear", align_corners=False)
             detail = torch.where(where, gate * known * missing, 0.0)
         lr, visible = torch.where(where, drawn, query), torch.where(where, query_visible + taken, query_visible)
         return Fused(lr, visible, features, detail, weights)
@@ -132,7 +135,8 @@ class TrackFusion(nn.Module):
         if self.features is None:
             return None, None
         batch, size = len(lr), lr.shape[-1]
-        return lr.new_zeros(batch, self.config.out, size, size), lr.new_zeros(batch, 3, FINE * size, FINE * size)
+        views = 2 if self.config.mirrored and not self.training else 1
+        return lr.new_zeros(batch, views, self.config.out, size, size), lr.new_zeros(batch, 3, FINE * size, FINE * size)
 
 
 def sure_of(believed: torch.Tensor) -> torch.Tensor:

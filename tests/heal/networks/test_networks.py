@@ -1,5 +1,7 @@
 """What every network promises, and what a restorer promises beside."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from streamheal.errors import ConfigError, WeightsError
 from streamheal.heal import networks
 from streamheal.heal.networks.layers import fill_hidden, resample, resample_map
 from streamheal.heal.networks.lr_trunk import LrTrunk, LrTrunkConfig, evidence
-from tests.heal.networks.sample import SIZES, SMALL, build, faces
+from tests.heal.networks.sample import SIZES, SMALL, build, faces, stir
 
 
 def answer(network: torch.nn.Module, pictures: torch.Tensor) -> torch.Tensor:
@@ -111,6 +113,17 @@ class TestRestorers:
         assert first.shape == (1, 3, 128, 128)
         assert features == [16]
         assert not torch.equal(network(pictures, whole).hr, first)
+
+    @torch.inference_mode()
+    def test_a_mirrored_trunk_restores_a_mirrored_face_to_its_mirror_image(self):
+        network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"mirrored": True}).eval()
+        stir(network)
+        pictures, visible = faces(2, 16), torch.ones(2, 1, 16, 16)
+        visible[..., 2:6] = 0
+        made, mirrored = network(pictures, visible).hr, network(pictures.flip(3), visible.flip(3)).hr
+        torch.testing.assert_close(mirrored, made.flip(3))
+        network.config = replace(network.config, mirrored=False)
+        assert not torch.allclose(network(pictures.flip(3), visible.flip(3)).hr, made.flip(3), atol=1e-2)
 
     @torch.inference_mode()
     def test_before_training_it_is_the_bicubic_picture(self):

@@ -180,12 +180,29 @@ class TestFusion:
 
 class TestAcrossTrack:
     @torch.inference_mode()
-    def test_one_crop_alone_is_restored_exactly_as_without(self):
-        network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8}).eval()
+    @pytest.mark.parametrize("mirrored", [False, True])
+    def test_one_crop_alone_is_restored_exactly_as_without(self, mirrored):
+        network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8, "mirrored": mirrored}).eval()
         stir(network)
         lr, visible = tracks(3)
         alone = torch.tensor([[True, False, False]] * 2)
         assert torch.equal(restore_track(network, None, lr, visible, alone)[0].hr, network(lr[:, 0], visible[:, 0]).hr)
+
+    @torch.inference_mode()
+    def test_a_mirrored_track_is_restored_to_the_mirror_image(self):
+        """But for registration and attention, which look at the track as it is."""
+        lr, visible = tracks(3)
+        valid = torch.ones(2, 3, dtype=torch.bool)
+
+        def difference(mirrored: bool) -> float:
+            network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8, "mirrored": mirrored}).eval()
+            torch.manual_seed(0)
+            stir(network)
+            made = restore_track(network, None, lr, visible, valid)[0].hr
+            turned = restore_track(network, None, lr.flip(-1), visible.flip(-1), valid)[0].hr
+            return float((turned - made.flip(-1)).abs().mean())
+
+        assert difference(mirrored=True) < 0.1 * difference(mirrored=False)
 
     @torch.inference_mode()
     @pytest.mark.parametrize("system", ["fcsr-gan", "ofhnet", "jdsr-gan"])
