@@ -1,6 +1,8 @@
 """A system without one of its parts, or with better ones: what each part adds, on the same faces."""
 
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -48,10 +50,21 @@ def _landmarks(
     }
 
 
+def _as_it_is(network: nn.Module, lr: torch.Tensor, visible: torch.Tensor, *_) -> dict[str, torch.Tensor]:
+    """One look at each face in place of two."""
+    if not network.config.mirrored:
+        return {}
+    once = copy(network)  # of the same weights
+    once.config = replace(network.config, mirrored=False)
+    parts = zip(lr.split(AT_ONCE), visible.split(AT_ONCE), strict=True)
+    return {"restored, not mirrored": torch.cat([once(*part).hr for part in parts])}
+
+
 ABLATIONS: dict[str, Ablation] = {
     "fcsr-gan": _completed("completion + bicubic"),
     "ofhnet": _completed("inpainting + bicubic"),
     "pro-uigan": _landmarks,
     "jdsr-gan": _completed("denoising + bicubic"),
     "fd-stackgan": _base_alone,
+    "lr-trunk": _as_it_is,
 }
