@@ -1,6 +1,6 @@
 """A trained trunk made wider without a change of what it draws, so that training goes on and does not begin anew.
 
-    python -m streamheal.train.widen models/lr-trunk-16.safetensors --width 160 --out wide.safetensors
+    python -m streamheal.train.widen models/lr-trunk-16.safetensors --width 128 --out wide.safetensors
     streamheal train configs/lr-trunk-16.yaml --from wide.safetensors --data DIR --minutes 60
 
 Function-preserving widening (Chen 2016, "Net2Net"): the old channels keep their weights and don't look at the new ones,

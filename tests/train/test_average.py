@@ -44,6 +44,13 @@ def test_each_weight_is_the_mean(files, plan, tmp_path, monkeypatch):
     assert header["training"] == {"recipe": "small", "seen": 200, "mean_of": [weights.check(f, None) for f in files]}
 
 
+def test_a_part_may_be_the_last_ones_alone(files, plan):
+    two, _ = weights.load(files[1])
+    mean = average.averaged(files, recipe.read(plan), last=["up"]).state_dict()
+    assert torch.equal(mean["up.0.0.weight"], two["up.0.0.weight"])
+    assert not torch.equal(mean["enter.weight"], two["enter.weight"])
+
+
 def test_weights_of_another_network_are_refused(files, plan, tmp_path):
     networks.save(tmp_path / "deep.safetensors", "lr-trunk", networks.build("lr-trunk", NETWORK | {"blocks_after": 2}))
     networks.save(tmp_path / "wide.safetensors", "lr-trunk", networks.build("lr-trunk", NETWORK | {"width": 24}))
