@@ -26,9 +26,9 @@ def averaged(files: list[Path], plan: Recipe, last: Sequence[str] = ()) -> nn.Mo
     found = [weights.load(file)[0] for file in files]
     if unlike := [str(file) for file, tensors in zip(files, found, strict=True) if tensors.keys() != found[0].keys()]:
         raise WeightsError(f"{', '.join(unlike)}: not of the same network as {files[0]}")
-    mean = {name: torch.stack([tensors[name] for tensors in found]).mean(0) for name in found[0]}
-    mean |= {name: tensor for name, tensor in found[-1].items() if name.split(".")[0] in last}
     try:
+        mean = {name: torch.stack([tensors[name] for tensors in found]).mean(0) for name in found[0]}
+        mean |= {name: tensor for name, tensor in found[-1].items() if name.split(".")[0] in last}
         network.load_state_dict(mean)
     except RuntimeError as error:
         raise WeightsError(f"{', '.join(map(str, files))}: not the weights of {plan.name}: {error}") from error
