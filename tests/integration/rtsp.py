@@ -39,7 +39,7 @@ class RtspCamera:
     def __init__(self, clip: Path, auth: str | None = None, user: str = "", password: str = ""):
         self.clip, self.auth, self.user, self.password = clip, auth, user, password
         self.port = 0
-        self.sent: dict[int, float] = {}  # number of the frame in the clip → UTC seconds at which it left
+        self.sent: dict[int, float] = {}  # number of the frame in the clip → UTC seconds of its stamp
         self._process: subprocess.Popen | None = None
 
     def start(self) -> "RtspCamera":
