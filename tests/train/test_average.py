@@ -58,3 +58,5 @@ def test_weights_of_another_network_are_refused(files, plan, tmp_path):
         average.averaged([*files, tmp_path / "deep.safetensors"], recipe.read(plan))
     with pytest.raises(WeightsError, match=r"wide\.safetensors: not the weights of small"):
         average.averaged([*files, tmp_path / "wide.safetensors"], recipe.read(plan))
+    with pytest.raises(WeightsError, match=r"wide\.safetensors: not the weights of small"):
+        average.averaged([tmp_path / "wide.safetensors"], recipe.read(plan))

@@ -118,7 +118,7 @@ class LrTrunk(nn.Module):
         entered = entered * 2 - 1
         helped = None
         if track is not None and track.features is not None:
-            helped = track.features.transpose(0, 1).flatten(0, 1)  # in the order of the views: all, then all mirrored
+            helped = track.features.flatten(0, 1)  # all, then all mirrored
         if self.config.mirrored and not self.training:
             drawn = mean_with_mirrored(self._draw(with_mirrored(entered), helped))
         else:

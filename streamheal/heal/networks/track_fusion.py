@@ -38,7 +38,7 @@ class Fused:
 
     lr: torch.Tensor  # (B, 3, s, s): the query's crop, what it hides taken from others, less noisy
     visible: torch.Tensor  # (B, 1, s, s): how much of each pixel some frame shows
-    # (B, V, out, s, s), to be added to the restorer's first ones; V = 2 where it looks at the mirrored crop, too
+    # (V, B, out, s, s), to be added to the restorer's first ones; V = 2 where it looks at the mirrored crop, too
     features: torch.Tensor | None
     detail: torch.Tensor | None  # (B, 3, 2 s, 2 s), to be added to the restored face, enlarged
     weights: torch.Tensor  # (B, T, s, s): how much each frame is believed at each of the query's pixels; their sum is 1
@@ -98,8 +98,7 @@ class TrackFusion(nn.Module):
         share = self._attend(sight, plain, rows, believed)
         weights = weights.index_put((rows, columns), share[:, 0].detach())
         fine, known = reconstruct(crops, clear, sight, share, rows, query, settle(query_visible))
-        mirrored = self.config.mirrored and not self.training
-        views, mean = (with_mirrored, mean_with_mirrored) if mirrored else (nn.Identity(), nn.Identity())
+        views, mean = (with_mirrored, mean_with_mirrored) if self._mirrors else (nn.Identity(), nn.Identity())
         parts = (fine * 2 - 1, fine - plain, known, sight.seen_by(rows, batch))
         entered = [F.pixel_unshuffle(views(part), FINE) for part in parts]
         merged = self.merge(self.enter(torch.cat([*entered, views(query_visible)], 1)))
@@ -113,12 +112,16 @@ class TrackFusion(nn.Module):
         where = helped.view(-1, 1, 1, 1)
         features = detail = None
         if self.features is not None:
-            features = torch.where(where[:, None], self.features(merged).unflatten(0, (-1, batch)).transpose(0, 1), 0.0)
+            features = torch.where(where, self.features(merged).unflatten(0, (-1, batch)), 0.0)
             missing = fine - resample(drawn.detach(), FINE * size)
             gate = F.interpolate(mean(self.gate(merged)), scale_factor=FINE, mode="bilinear", align_corners=False)
             detail = torch.where(where, gate * known * missing, 0.0)
         lr, visible = torch.where(where, drawn, query), torch.where(where, query_visible + taken, query_visible)
         return Fused(lr, visible, features, detail, weights)
+
+    @property
+    def _mirrors(self) -> bool:
+        return self.config.mirrored and not self.training
 
     def _attend(self, sight: Sight, plain: torch.Tensor, rows: torch.Tensor, believed: torch.Tensor) -> torch.Tensor:
         """`(N, 1, s, s)`: softmax over each track's frames. A frame that hides a pixel, or that could not be
@@ -135,8 +138,9 @@ class TrackFusion(nn.Module):
         if self.features is None:
             return None, None
         batch, size = len(lr), lr.shape[-1]
-        views = 2 if self.config.mirrored and not self.training else 1
-        return lr.new_zeros(batch, views, self.config.out, size, size), lr.new_zeros(batch, 3, FINE * size, FINE * size)
+        return lr.new_zeros(1 + self._mirrors, batch, self.config.out, size, size), lr.new_zeros(
+            batch, 3, FINE * size, FINE * size
+        )
 
 
 def sure_of(believed: torch.Tensor) -> torch.Tensor:

@@ -119,7 +119,7 @@ class TestFusion:
         fused = fusion()(lr, visible, valid)
         assert torch.equal(fused.lr[0], lr[0, 0])
         assert torch.equal(fused.visible[0], visible[0, 0])
-        assert not fused.features[0].any()
+        assert not fused.features[:, 0].any()
         assert not torch.equal(fused.lr[1], lr[1, 0])
 
     @torch.inference_mode()
