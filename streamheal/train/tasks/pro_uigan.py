@@ -28,6 +28,7 @@ WEIGHTS = {
     # Ours, and the authors' code: L_mse and L_feat also on the face that a block's attention sees, times this. Without
     # them nothing says what that face should be.
     "completed": 1.0,
+    "absolute": 0.0,  # ours, for short trainings: L1 beside each of these squares, times this and "pixel"
 }
 FEATURE = "relu3_2"  # the paper's layer, there of VGG-19; up to it both are built alike
 BLOCKS = ("block1", "block2", "block3")
@@ -96,8 +97,8 @@ class ProUiganTask(PairsTask):
         same, truth = resample(batch.pictures, side), resample(batch.pictures, 2 * side)
         wanted = heatmaps.draw(batch.landmarks[:, BLOCK_LANDMARKS[i]], batch.pictures.shape[-1], side)
         parts = {
-            "pixel": weights["pixel"] * losses.squared(step.face, truth),
-            "completed": weights["completed"] * weights["pixel"] * losses.squared(step.completed, same),
+            "pixel": weights["pixel"] * self._pixels(step.face, truth),
+            "completed": weights["completed"] * weights["pixel"] * self._pixels(step.completed, same),
             "heatmaps": weights["heatmaps"] * landmark_maps(step.heatmaps, wanted, self.landmark_loss),
         }
         style = weights[f"style{i + 1}"]
@@ -112,6 +113,10 @@ class ProUiganTask(PairsTask):
             parts["feature"] = parts["feature"] + weights["completed"] * losses.perceptual(found, true, power=2)
         parts["feature"] = weights["feature"] * parts["feature"]
         return parts
+
+    def _pixels(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        """L_mse, and absolute differences beside it."""
+        return losses.squared(drawn, truth) + self.weights["absolute"] * losses.pixel(drawn, truth)
 
     def _judged(self, i: int, step: Step, pictures: torch.Tensor) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
         """(critic, real, fake), faces in [-1, 1]: block 1 has a local critic, block 2 none, block 3 both."""

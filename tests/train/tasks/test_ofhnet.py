@@ -63,6 +63,14 @@ def test_the_inpainting_is_compared_with_the_shrunk_face_as_a_whole(context):
     torch.testing.assert_close(parts["inpainting"].detach(), expected)
 
 
+def test_absolute_differences_count_beside_the_squares_where_a_recipe_says_so(context):
+    plain, both = (
+        stages.draw(task, network, context.faces, INPAINTING).parts["inpainting"]
+        for network, task in (build(context), build(context, weights={"absolute": 1.0}))
+    )
+    assert both > 2 * plain  # of errors below 1 the squares are the smaller part
+
+
 def test_the_upsampling_loses_pixels_structure_and_the_critics_favour(context):
     network, task = build(context)
     said = stages.draw(task, network, context.faces, UPSAMPLING)

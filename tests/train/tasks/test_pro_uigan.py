@@ -61,9 +61,13 @@ def test_what_a_stage_does_not_train_gets_no_gradient_and_no_statistics(stage, c
     assert all(parameter.grad is None for parameter in task.critics.parameters())
 
 
-def test_the_third_block_is_trained_ten_times_as_fast_as_the_others():
-    assert [stage.train for stage in PLAN.stages] == [("block1",), ("block2",), BLOCKS, BLOCKS]
-    assert all(stage.rates == {"block1": 0.1, "block2": 0.1} for stage in PLAN.stages[2:])
+def test_the_third_block_is_trained_ten_times_as_fast_as_the_others_in_the_papers_last_step():
+    names = ["block 1", "block 2", "together", "all", "looks"]
+    assert [(stage.name, stage.train) for stage in PLAN.stages] == list(
+        zip(names, [("block1",), ("block2",), BLOCKS, BLOCKS, BLOCKS], strict=True)
+    )
+    assert all(stage.rates == {"block1": 0.1, "block2": 0.1} for stage in PLAN.stages[3:])
+    assert not any(stage.rates for stage in PLAN.stages[:3])
     assert PLAN.parts == {"fan": "fan-lite"}
     whole = sum(stage.share for stage in PLAN.stages)
     assert sum(stage.share for stage in PLAN.stages if stage.adversarial) <= 0.4 * whole
@@ -113,6 +117,14 @@ def test_looks_are_compared_by_vgg_with_a_weight_of_style_for_each_block(context
     torch.testing.assert_close(more["style"], 3 * parts["style"])
     torch.testing.assert_close(more["feature"], 2 * parts["feature"])
     assert parts["style"] > 0 and parts["feature"] > 0
+
+
+def test_absolute_differences_count_beside_the_squares_where_a_recipe_says_so(context):
+    plain, both = (
+        stages.draw(task, network, context.faces, FIRST).parts["pixel"]
+        for network, task in (entered(context, FIRST), entered(context, FIRST, weights=NO_LOOKS | {"absolute": 1.0}))
+    )
+    assert both > 2 * plain  # of errors below 1 the squares are the smaller part
 
 
 def test_without_looks_no_vgg_is_asked_for(context):
