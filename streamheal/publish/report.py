@@ -139,7 +139,8 @@ _PAGE = """<!doctype html>
 body {{ max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
 h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1rem; margin: 0 0 .6rem; }} small {{ opacity: .65; font-weight: normal; }}
 section {{ border: 1px solid #8884; border-radius: .6rem; padding: 1rem; margin: 1rem 0;
-  display: flex; flex-wrap: wrap; gap: 0 1.5rem; }} section > h2 {{ width: 100%; }} section > dl {{ flex: 1 1 18rem; }}
+  display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; }} section > h2 {{ width: 100%; margin: 0; }}
+section > dl {{ flex: 1 1 100%; }}
 section > div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
 figure {{ margin: 0; width: 11rem; }} figcaption {{ font-size: .85rem; }}
 img {{ width: 11rem; height: 11rem; image-rendering: pixelated; border-radius: .3rem; background: #8882; }}
@@ -150,6 +151,7 @@ figure.none p {{ width: 11rem; height: 11rem; margin: 0; display: grid; place-it
   background: #8882; border-radius: .3rem; font-size: .85rem; }}
 dl {{ display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; margin: 0;
   align-content: start; }}
+@media (min-width: 60rem) {{ section > dl {{ grid-template-columns: repeat(2, max-content 1fr); }} }}
 dt {{ opacity: .65; }} dd {{ margin: 0; }}
 aside {{ border-left: .25rem solid #fa9628; padding: .1rem 1rem; margin: 1rem 0; }}
 </style></head><body>

@@ -27,6 +27,14 @@ def squared(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return F.mse_loss(output.float(), target.float())
 
 
+def squared_beside_absolute(output: torch.Tensor, target: torch.Tensor, absolute: float) -> torch.Tensor:
+    """Mean squared error plus `absolute` times the mean absolute one.
+
+    Ours, for short trainings of what OFHNet's and Pro-UIGAN's papers train by squares alone (`absolute` = 0).
+    """
+    return squared(output, target) + absolute * pixel(output, target)
+
+
 def total_variation(pictures: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference of neighbours, across plus down `(B, C, H, W)`; the papers' smooth loss.
 

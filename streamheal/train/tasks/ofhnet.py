@@ -39,7 +39,9 @@ class OfhNetTask(PairsTask):
         parts = {}
         if "inpainting" in learns:
             truth = resample(batch.pictures, network.lr_size)
-            parts["inpainting"] = self.weights["inpainting"] * self._pixels(steps.inpainted, truth)
+            parts["inpainting"] = self.weights["inpainting"] * losses.squared_beside_absolute(
+                steps.inpainted, truth, self.weights["absolute"]
+            )
         if steps.hr is None:
             return Losses(parts)
         parts |= self._upsampling(steps.hr, batch.pictures)
@@ -47,12 +49,8 @@ class OfhNetTask(PairsTask):
 
     def _upsampling(self, hr: torch.Tensor, truth: torch.Tensor) -> dict[str, torch.Tensor]:
         """Eq. 6 without its critic."""
-        parts = {"pixel": self.weights["pixel"] * self._pixels(hr, truth)}
+        parts = {"pixel": self.weights["pixel"] * losses.squared_beside_absolute(hr, truth, self.weights["absolute"])}
         if self.weights["structure"]:  # l_S: network A's last layer on both faces
             where = self.priors.landmark_regressor  # not in half precision, which tells 1/256 of the side apart
             parts["structure"] = self.weights["structure"] * losses.landmarks(where(hr), where(truth))
         return parts
-
-    def _pixels(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """l_R: squares, as in the paper, and beside them absolute differences."""
-        return losses.squared(drawn, truth) + self.weights["absolute"] * losses.pixel(drawn, truth)

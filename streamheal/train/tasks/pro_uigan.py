@@ -1,5 +1,6 @@
 """Pro-UIGAN: the first block, then the second, then all three together, each against critics of its own."""
 
+from functools import partial
 from typing import get_args
 
 import torch
@@ -96,9 +97,10 @@ class ProUiganTask(PairsTask):
         weights, side = self.weights, step.completed.shape[-1]
         same, truth = resample(batch.pictures, side), resample(batch.pictures, 2 * side)
         wanted = heatmaps.draw(batch.landmarks[:, BLOCK_LANDMARKS[i]], batch.pictures.shape[-1], side)
+        unlike = partial(losses.squared_beside_absolute, absolute=weights["absolute"])
         parts = {
-            "pixel": weights["pixel"] * self._pixels(step.face, truth),
-            "completed": weights["completed"] * weights["pixel"] * self._pixels(step.completed, same),
+            "pixel": weights["pixel"] * unlike(step.face, truth),
+            "completed": weights["completed"] * weights["pixel"] * unlike(step.completed, same),
             "heatmaps": weights["heatmaps"] * landmark_maps(step.heatmaps, wanted, self.landmark_loss),
         }
         style = weights[f"style{i + 1}"]
@@ -113,10 +115,6 @@ class ProUiganTask(PairsTask):
             parts["feature"] = parts["feature"] + weights["completed"] * losses.perceptual(found, true, power=2)
         parts["feature"] = weights["feature"] * parts["feature"]
         return parts
-
-    def _pixels(self, drawn: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        """L_mse, and absolute differences beside it."""
-        return losses.squared(drawn, truth) + self.weights["absolute"] * losses.pixel(drawn, truth)
 
     def _judged(self, i: int, step: Step, pictures: torch.Tensor) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
         """(critic, real, fake), faces in [-1, 1]: block 1 has a local critic, block 2 none, block 3 both."""
