@@ -19,9 +19,10 @@ from streamheal.heal.device import to_pictures
 from streamheal.heal.networks.layers import resample
 from streamheal.heal.restorer import Restorer
 from streamheal.heal.tracks import View
-from streamheal.train import data, degradation
-from streamheal.train.bank import Bank
-from streamheal.train.protocols import CAMERA_SHARES
+from streamheal.train import data
+from streamheal.train.samples import degradation
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.protocols import CAMERA_SHARES
 
 SIDES = (12, 16, 20, 24, 32, 48, 64, 96, 128)
 SEED = 2026

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 
 from streamheal.faces.detector import build_detector
-from streamheal.train.detection_data import Teacher, scenes
-from streamheal.train.detection_recall import judge, row, settings_of, shrunk
+from streamheal.train.detector.recall import judge, row, settings_of, shrunk
+from streamheal.train.detector.scenes import Teacher, scenes
 
 
 def main() -> None:

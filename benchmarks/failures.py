@@ -21,8 +21,8 @@ from streamheal.heal.device import to_pictures
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.heal.restorer import Restorer
 from streamheal.heal.tracks import View
-from streamheal.train import degradation
-from streamheal.train.bank import Bank
+from streamheal.train.samples import degradation
+from streamheal.train.samples.bank import Bank
 from streamheal.video.sample import PEOPLE, photograph
 
 SHOWN = 96  # px

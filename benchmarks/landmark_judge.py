@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from streamheal.train import data, metrics
-from streamheal.train.judge_landmarks import LandmarkJudge
+from streamheal.train import data
+from streamheal.train.evaluation import metrics
+from streamheal.train.evaluation.judge_landmarks import LandmarkJudge
 
 
 def main() -> None:

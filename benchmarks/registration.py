@@ -2,8 +2,8 @@
 
     python benchmarks/registration.py --data DIR
 
-Tracks of 128 tuning faces (`train/tracks.py`), whose motion is known exactly. The error is the mean distance of five
-points of the face; "before" is what the landmarks alone were off. Prints a table for docs/training.md.
+Tracks of 128 tuning faces (`train/samples/tracks.py`), whose motion is known exactly. The error is the mean distance of
+five points of the face; "before" is what the landmarks alone were off. Prints a table for docs/training.md.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from streamheal.heal.networks.registration import register
 from streamheal.heal.networks.warping import rescale
 from streamheal.train import data
-from streamheal.train.bank import Bank
-from streamheal.train.tracks import KINDS, draw_track
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.tracks import KINDS, draw_track
 
 FACES, FRAMES, SIZE, SIDE = 128, 4, 16, 64
 POINTS = torch.tensor([[5.0, 6.0, 1], [10.0, 6.0, 1], [7.5, 8.5, 1], [5.5, 11.0, 1], [9.5, 11.0, 1]]).T

@@ -14,11 +14,12 @@ import torch
 import yaml
 
 from streamheal.heal import networks
-from streamheal.train import metrics, recipe, trainer, trial
-from streamheal.train.bank import Bank
-from streamheal.train.judge_restorer import GROUPS, OWN
-from streamheal.train.measures import Judges
-from streamheal.train.report import show
+from streamheal.train import recipe, trainer
+from streamheal.train.evaluation import metrics, trial
+from streamheal.train.evaluation.judge_restorer import GROUPS, OWN
+from streamheal.train.evaluation.measures import Judges
+from streamheal.train.evaluation.report import show
+from streamheal.train.samples.bank import Bank
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- restorers: begin -->", "<!-- restorers: end -->"

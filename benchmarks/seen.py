@@ -14,10 +14,11 @@ import torch
 
 from streamheal import weights
 from streamheal.heal import networks
-from streamheal.train import data, metrics
-from streamheal.train.bank import Bank
-from streamheal.train.protocols import make_pair
-from streamheal.train.trial import restore
+from streamheal.train import data
+from streamheal.train.evaluation import metrics
+from streamheal.train.evaluation.trial import restore
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.protocols import make_pair
 
 SHARDS = {"seen": "faces128-train-01", "tuning": "faces128-val"}
 PROTOCOLS = ("fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "cctv")

@@ -17,8 +17,8 @@ from torch import nn
 from track_failures import restorers
 
 from streamheal.heal.networks.across_track import restore_track
-from streamheal.train.track_trial import MOST, each_first
-from streamheal.train.tracks import passing_rectangles
+from streamheal.train.evaluation.track_trial import MOST, each_first
+from streamheal.train.samples.tracks import passing_rectangles
 
 TRACKS = 16
 PARTS = (

@@ -24,12 +24,12 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.heal.networks.warping import similarity, warp
-from streamheal.train.bank import Bank
-from streamheal.train.judge_track import fusion_for
+from streamheal.train.evaluation.judge_track import fusion_for
+from streamheal.train.evaluation.track_trial import MOST, restore_fused
+from streamheal.train.evaluation.trial import restore
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.tracks import draw_track
 from streamheal.train.sheets import grow, sheet
-from streamheal.train.track_trial import MOST, restore_fused
-from streamheal.train.tracks import draw_track
-from streamheal.train.trial import restore
 from streamheal.video.sample import PEOPLE
 
 SHOWN = 96  # px

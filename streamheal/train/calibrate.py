@@ -1,7 +1,8 @@
 """`streamheal calibrate NAME`: what a restorer's evidence, and cosines of its faces and of originals, are worth.
 
 Fitted on tuning people alone: the embedder, and with it the restorers' identity loss, has seen the people of the
-training shards, who would flatter it; the test people are for judging what is fitted here (`judge_honesty.py`).
+training shards, who would flatter it; the test people are for judging what is fitted here
+(`evaluation/judge_honesty.py`).
 """
 
 from pathlib import Path
@@ -12,9 +13,10 @@ from streamheal import weights
 from streamheal.calibration import FAR, Calibration
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import data, fitting
-from streamheal.train.bank import Bank
-from streamheal.train.honest_faces import SIDES, Looked, Networks, embed, look, look_at_tracks
+from streamheal.train import data
+from streamheal.train.evaluation import fitting
+from streamheal.train.evaluation.honest_faces import SIDES, Looked, Networks, embed, look, look_at_tracks
+from streamheal.train.samples.bank import Bank
 
 SHARD = "faces128-val"
 SEED = 4096  # not the judges': other occluders, other noise

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamheal import weights
 from streamheal.errors import ConfigError
-from streamheal.train.report import markdown
+from streamheal.train.evaluation.report import markdown
 
 DETECTORS_OF_OTHERS = ("centerface", "yunet")
 
@@ -25,9 +25,9 @@ def train(
     if isinstance(said, dict) and said.get("task") == "detector":
         if device != "cpu":
             raise ConfigError(f"{recipe} trains a detector, which runs on the CPU only here; leave out --device")
-        from streamheal.train import detection
+        from streamheal.train.detector import training
 
-        return detection.train(recipe, data, out, minutes)
+        return training.train(recipe, data, out, minutes)
     from streamheal.train import trainer
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[says]}"))
@@ -66,9 +66,9 @@ def evaluate(
     if name in DETECTORS_OF_OTHERS or any(file.kind == "detector" for file in files):
         if protocol or pictures or against:
             raise ConfigError(f"{name} is a detector; --protocol, --pictures and --against are for restorers")
-        from streamheal.train import detection_recall
+        from streamheal.train.detector import recall
 
-        return markdown(detection_recall.evaluate(name, data, out))
+        return markdown(recall.evaluate(name, data, out))
     from streamheal.train import evaluate as judges
 
     ask = {"protocol": protocol, "pictures": pictures or judges.PICTURES, "against": _weights(against)}

@@ -11,9 +11,16 @@ import torch
 from streamheal import calibration, weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import judge_embedder, judge_honesty, judge_occlusion, judge_priors, judge_restorer, judge_track
-from streamheal.train.judge_restorer import PICTURES
-from streamheal.train.report import Evaluation, markdown
+from streamheal.train.evaluation import (
+    judge_embedder,
+    judge_honesty,
+    judge_occlusion,
+    judge_priors,
+    judge_restorer,
+    judge_track,
+)
+from streamheal.train.evaluation.judge_restorer import PICTURES
+from streamheal.train.evaluation.report import Evaluation, markdown
 from streamheal.train.sheets import save_picture
 from streamheal.train.ship import KINDS
 

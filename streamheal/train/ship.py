@@ -6,7 +6,7 @@ from pathlib import Path
 from streamheal import weights
 from streamheal.heal import networks
 from streamheal.heal.networks import RESTORERS
-from streamheal.train.report import Evaluation, markdown, put_into_card
+from streamheal.train.evaluation.report import Evaluation, markdown, put_into_card
 
 KINDS = {
     **dict.fromkeys(RESTORERS, "restorer"),

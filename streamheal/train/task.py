@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from streamheal.errors import ConfigError
-from streamheal.train.bank import Bank
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.data import FLIP68, Faces
-from streamheal.train.degradation import uniform
-from streamheal.train.priors import Priors
 from streamheal.train.recipe import Stage
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.degradation import uniform
 
 
 @dataclass(frozen=True, slots=True)

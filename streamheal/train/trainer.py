@@ -19,11 +19,11 @@ from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import data, draft_card, recipe, tasks, teacher
-from streamheal.train.bank import Bank
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.muon import MuonAndAdamW, is_matrix
-from streamheal.train.priors import Priors
 from streamheal.train.recipe import Recipe, Stage
 from streamheal.train.run_folder import Curves, StopSignals
+from streamheal.train.samples.bank import Bank
 from streamheal.train.sheets import save_picture
 from streamheal.train.task import Batch, Context, Task, weights_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from skimage.data import astronaut
 
-from streamheal.train.occluders import MEAN68
+from streamheal.train.samples.occluders import MEAN68
 
 FIELDS = ["name", "source", "identity", "interocular", "sharpness", "score", "parsing", "licence"]
 

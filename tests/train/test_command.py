@@ -7,11 +7,12 @@ from streamheal import weights
 from streamheal.cli import app
 from streamheal.errors import ConfigError, WeightsError
 from streamheal.heal import networks
-from streamheal.train import command, judge_restorer, trainer
+from streamheal.train import command, trainer
 from streamheal.train import evaluate as judges
-from streamheal.train.bank import Bank
 from streamheal.train.command import evaluate, train
-from streamheal.train.measures import Judges
+from streamheal.train.evaluation import judge_restorer
+from streamheal.train.evaluation.measures import Judges
+from streamheal.train.samples.bank import Bank
 from tests.heal.networks.sample import build
 from tests.train.faces import write_data
 from tests.train.test_trainer import write_recipe

@@ -7,7 +7,7 @@ import pytest
 
 from streamheal.errors import ConfigError
 from streamheal.train import data
-from streamheal.train.occluders import MEAN68
+from streamheal.train.samples.occluders import MEAN68
 from tests.train.faces import portraits, write_data, write_shard
 
 

@@ -7,9 +7,10 @@ import torch
 
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import data, evaluate, judge_embedder, judge_occlusion, judge_restorer, people, report, ship
-from streamheal.train.bank import Bank
-from streamheal.train.measures import Judges
+from streamheal.train import data, evaluate, ship
+from streamheal.train.evaluation import judge_embedder, judge_occlusion, judge_restorer, people, report
+from streamheal.train.evaluation.measures import Judges
+from streamheal.train.samples.bank import Bank
 from tests.heal.networks.sample import SMALL, build
 from tests.train.faces import write_data, write_shard
 

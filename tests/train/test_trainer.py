@@ -12,9 +12,9 @@ from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import data, recipe, tasks, trainer
-from streamheal.train.bank import Bank
-from streamheal.train.priors import Priors
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.recipe import Stage
+from streamheal.train.samples.bank import Bank
 from streamheal.train.task import Context
 from streamheal.train.teacher import student_weights
 from tests.heal.networks.sample import SMALL

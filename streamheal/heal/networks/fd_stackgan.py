@@ -1,7 +1,7 @@
 """FD-StackGAN (Jabbar 2021): what hides a face is taken away at full resolution, by two U-Nets one after the other.
 
 The base network draws a coarse face from the occluded one and its mask; the refining network sees all that and the
-coarse face, and draws the final one. The two discriminators take part in training only (`train/critics.py`).
+coarse face, and draws the final one. The two discriminators take part in training only (`train/criteria/critics.py`).
 """
 
 import itertools

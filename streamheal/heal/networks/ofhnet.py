@@ -1,7 +1,7 @@
 """OFHNet: a face of 16×16 with a hole is first inpainted at that size, then upsampled eight times.
 
 arXiv 1811.04645. The smallest of the restorers, and the natural base line of the others. The paper's discriminator and
-landmark network take part in training only: `train/critics.py`, `landmark_regressor.py`.
+landmark network take part in training only: `train/criteria/critics.py`, `landmark_regressor.py`.
 """
 
 import itertools

@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 from streamheal.heal.networks.layers import resample
-from streamheal.train import degradation, losses
+from streamheal.train.criteria import losses
 from streamheal.train.data import SIZE
-from streamheal.train.degradation import uniform
-from streamheal.train.protocols import CAMERA_SHARES
+from streamheal.train.samples import degradation
+from streamheal.train.samples.degradation import uniform
+from streamheal.train.samples.protocols import CAMERA_SHARES
 from streamheal.train.sheets import grow, sheet
 from streamheal.train.task import Batch, Context, Losses, half
 

@@ -6,12 +6,12 @@ import torch
 
 from streamheal.heal.networks.fcsr_gan import FcsrGan, Steps
 from streamheal.heal.networks.layers import resample
-from streamheal.train import adversarial, losses
-from streamheal.train.critics import FcsrCritic, PatchDiscriminator
-from streamheal.train.face_prior import FacePrior, LandmarkLoss, ParsingLabels
-from streamheal.train.pairs_task import PairsTask
-from streamheal.train.perceptual import POOLS
+from streamheal.train.criteria import adversarial, losses
+from streamheal.train.criteria.critics import FcsrCritic, PatchDiscriminator
+from streamheal.train.criteria.face_prior import FacePrior, LandmarkLoss, ParsingLabels
+from streamheal.train.criteria.perceptual import POOLS
 from streamheal.train.task import Batch, Context, Losses, half, one_of
+from streamheal.train.tasks.pairs_task import PairsTask
 
 WEIGHTS = {
     # L_fc, of the small face. The paper's weights; all losses are means, which the paper leaves open.

@@ -2,10 +2,10 @@
 
 import torch
 
-from streamheal.train import adversarial, losses
-from streamheal.train.critics import PatchDiscriminator
-from streamheal.train.pairs_task import PairsTask
+from streamheal.train.criteria import adversarial, losses
+from streamheal.train.criteria.critics import PatchDiscriminator
 from streamheal.train.task import Context, Losses, half
+from streamheal.train.tasks.pairs_task import PairsTask
 
 WEIGHTS = {
     # stage I: a = 100 for L1 and for SSIM, b = 33 for the perceptual loss

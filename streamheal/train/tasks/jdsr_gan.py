@@ -8,14 +8,14 @@ from streamheal.errors import ConfigError
 from streamheal.heal.networks.fsrnet import FsrFaces
 from streamheal.heal.networks.jdsr_gan import JdsrGan
 from streamheal.heal.networks.layers import resample
-from streamheal.train import losses
-from streamheal.train.critics import WganCritic
-from streamheal.train.face_prior import FacePrior, LandmarkLoss, ParsingLabels
-from streamheal.train.pairs_task import PairsTask
-from streamheal.train.perceptual import POOLS
-from streamheal.train.protocols import make_pair
+from streamheal.train.criteria import losses
+from streamheal.train.criteria.critics import WganCritic
+from streamheal.train.criteria.face_prior import FacePrior, LandmarkLoss, ParsingLabels
+from streamheal.train.criteria.perceptual import POOLS
+from streamheal.train.samples.protocols import make_pair
 from streamheal.train.sheets import grow, sheet
 from streamheal.train.task import Batch, Context, Losses, half, one_of
+from streamheal.train.tasks.pairs_task import PairsTask
 
 WEIGHTS = {
     # L_de, the paper's. All losses are means, which the paper leaves open.

@@ -7,12 +7,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from streamheal.heal.networks.layers import resample
-from streamheal.train import heatmaps, losses, metrics
-from streamheal.train.jitter import Jitter
-from streamheal.train.protocols import make_pair
+from streamheal.train.criteria import losses
+from streamheal.train.evaluation import metrics
+from streamheal.train.samples import heatmaps
+from streamheal.train.samples.jitter import Jitter
+from streamheal.train.samples.protocols import make_pair
+from streamheal.train.samples.views import Views
 from streamheal.train.sheets import sheet
 from streamheal.train.task import Batch, Context, Losses, half
-from streamheal.train.views import Views
 
 
 @dataclass(slots=True)

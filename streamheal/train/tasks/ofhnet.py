@@ -3,10 +3,10 @@
 import torch
 
 from streamheal.heal.networks.layers import resample
-from streamheal.train import losses
-from streamheal.train.critics import OfhDiscriminator
-from streamheal.train.pairs_task import PairsTask
+from streamheal.train.criteria import losses
+from streamheal.train.criteria.critics import OfhDiscriminator
 from streamheal.train.task import Context, Losses, half
+from streamheal.train.tasks.pairs_task import PairsTask
 
 WEIGHTS = {
     "inpainting": 1.0,  # of l_R1, eq. 1

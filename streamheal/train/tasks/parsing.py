@@ -6,13 +6,14 @@ from torch import nn
 
 from streamheal.heal.networks.face_parser import CLASSES
 from streamheal.heal.networks.layers import resample
-from streamheal.train import losses, metrics, parsing_labels
-from streamheal.train.jitter import Jitter
-from streamheal.train.losses import UNKNOWN
-from streamheal.train.parsing_labels import FLIP11
+from streamheal.train.criteria import losses
+from streamheal.train.evaluation import metrics
+from streamheal.train.samples import parsing_labels
+from streamheal.train.samples.jitter import Jitter
+from streamheal.train.samples.parsing_labels import FLIP11, UNKNOWN
+from streamheal.train.samples.views import Views
 from streamheal.train.sheets import grow, sheet
 from streamheal.train.task import Batch, Context, Losses, half
-from streamheal.train.views import Views
 
 JITTER = {"degrees": 8.0, "scale": 0.08, "shift": 4.0}  # px
 

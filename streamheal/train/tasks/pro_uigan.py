@@ -9,13 +9,14 @@ from streamheal.errors import ConfigError
 from streamheal.heal.networks.landmark_maps import GROUPS
 from streamheal.heal.networks.layers import resample
 from streamheal.heal.networks.pro_uigan import BLOCK_LANDMARKS, ProUigan, Step
-from streamheal.train import adversarial, heatmaps, losses
-from streamheal.train.critics import ProUiGlobal, ProUiLocal
-from streamheal.train.degradation import uniform
-from streamheal.train.face_prior import LandmarkLoss, landmark_maps
-from streamheal.train.pairs_task import PairsTask
-from streamheal.train.perceptual import POOLS
+from streamheal.train.criteria import adversarial, losses
+from streamheal.train.criteria.critics import ProUiGlobal, ProUiLocal
+from streamheal.train.criteria.face_prior import LandmarkLoss, landmark_maps
+from streamheal.train.criteria.perceptual import POOLS
+from streamheal.train.samples import heatmaps
+from streamheal.train.samples.degradation import uniform
 from streamheal.train.task import Context, Losses, half, one_of
+from streamheal.train.tasks.pairs_task import PairsTask
 
 # The paper's weights; all losses are means, which it leaves open. A number at the end is the block's.
 WEIGHTS = {

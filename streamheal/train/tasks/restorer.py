@@ -4,14 +4,14 @@ import torch
 from torch import nn
 
 from streamheal.heal.networks.across_track import restore_track
-from streamheal.train import losses
-from streamheal.train.critics import PatchDiscriminator
-from streamheal.train.degradation import shrink
-from streamheal.train.pairs import misjudge
-from streamheal.train.pairs_task import PairsTask
-from streamheal.train.protocols import PROTOCOLS
+from streamheal.train.criteria import losses
+from streamheal.train.criteria.critics import PatchDiscriminator
+from streamheal.train.samples.degradation import shrink
+from streamheal.train.samples.pairs import misjudge
+from streamheal.train.samples.protocols import PROTOCOLS
+from streamheal.train.samples.tracks import KINDS, Codec, Tracks, draw_track
 from streamheal.train.task import Batch, Context, half, one_of
-from streamheal.train.tracks import KINDS, Codec, Tracks, draw_track
+from streamheal.train.tasks.pairs_task import PairsTask
 
 # `pixel`, L1, alone trains fastest; the others are switched on by recipes that finish a trained network. `squared`
 # leads from the median of all faces that could be there to their mean, by which PSNR judges.

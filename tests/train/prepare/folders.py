@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from streamheal.faces.alignment import apply, invert, similarity
-from streamheal.train.occluders import MEAN68
+from streamheal.train.samples.occluders import MEAN68
 from tests.faces.portrait import astronaut
 
 POSE = {"size": 145, "centre": (89, 125), "shape": (218, 178)}  # as in CelebA's aligned pictures

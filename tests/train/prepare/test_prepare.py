@@ -19,10 +19,10 @@ from streamheal.errors import ConfigError
 from streamheal.faces import alignment
 from streamheal.records import ModelUsed
 from streamheal.train import data, prepare
-from streamheal.train.occluders import MEAN68
 from streamheal.train.prepare import measure, near
 from streamheal.train.prepare.align import five_of
 from streamheal.train.prepare.check import problems
+from streamheal.train.samples.occluders import MEAN68
 from tests.train.prepare import folders
 
 PEOPLE = ["7", "7", "8", "8", "9", "10", "10", "10"]

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from streamheal.train import data, trainer
-from streamheal.train.bank import Bank
 from streamheal.train.recipe import Stage
+from streamheal.train.samples.bank import Bank
 from streamheal.train.task import Batch, Context, Losses, Task
 from tests.train.faces import write_shard
 

@@ -11,8 +11,8 @@ from streamheal.heal import networks
 from streamheal.heal.networks.face_parser import FaceParser, FaceParserConfig
 from streamheal.heal.networks.fan_lite import FanLite, FanLiteConfig
 from streamheal.train import recipe, tasks, trainer
-from streamheal.train.perceptual import Phi
-from streamheal.train.priors import Priors
+from streamheal.train.criteria.perceptual import Phi
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context, Task
 from tests.train.tasks import stages

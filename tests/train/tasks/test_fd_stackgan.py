@@ -8,9 +8,9 @@ import torch
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.train import recipe, tasks, trainer
-from streamheal.train.perceptual import Phi
-from streamheal.train.protocols import FD_SHARES, draw_pair
+from streamheal.train.criteria.perceptual import Phi
 from streamheal.train.recipe import Stage
+from streamheal.train.samples.protocols import FD_SHARES, draw_pair
 from streamheal.train.task import Context
 from tests.heal.networks.sample import SMALL
 from tests.train.tasks import stages

@@ -12,7 +12,7 @@ from streamheal.heal.networks.embedder import Embedder, EmbedderConfig
 from streamheal.heal.networks.face_parser import FaceParser, FaceParserConfig
 from streamheal.heal.networks.layers import resample
 from streamheal.train import recipe, tasks, trainer
-from streamheal.train.perceptual import Phi
+from streamheal.train.criteria.perceptual import Phi
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch
 from tests.heal.networks.sample import SMALL

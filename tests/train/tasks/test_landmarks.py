@@ -6,10 +6,10 @@ import torch
 
 from streamheal.heal import networks
 from streamheal.train import tasks
-from streamheal.train.jitter import Jitter
 from streamheal.train.recipe import Stage
+from streamheal.train.samples.jitter import Jitter
+from streamheal.train.samples.views import Views
 from streamheal.train.task import Batch
-from streamheal.train.views import Views
 from tests.heal.networks.sample import SMALL
 from tests.train.tasks import stages
 

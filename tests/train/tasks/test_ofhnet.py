@@ -9,7 +9,7 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.layers import resample
 from streamheal.train import recipe, tasks, trainer
-from streamheal.train.priors import Priors
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Batch, Context
 from tests.heal.networks.sample import SMALL

@@ -11,12 +11,13 @@ from PIL import Image
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.face_parser import CLASSES
-from streamheal.train import data, parsing_labels, tasks
-from streamheal.train.bank import Bank
-from streamheal.train.losses import UNKNOWN
-from streamheal.train.occluders import MEAN68
-from streamheal.train.priors import Priors
+from streamheal.train import data, tasks
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.recipe import Stage
+from streamheal.train.samples import parsing_labels
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.occluders import MEAN68
+from streamheal.train.samples.parsing_labels import UNKNOWN
 from streamheal.train.task import Batch, Context
 from tests.train.faces import FIELDS, write_shard
 from tests.train.tasks import stages

@@ -9,8 +9,8 @@ from streamheal.errors import ConfigError
 from streamheal.heal import networks
 from streamheal.heal.networks.landmark_maps import GROUPS
 from streamheal.train import recipe, tasks, trainer
-from streamheal.train.perceptual import Phi
-from streamheal.train.priors import Priors
+from streamheal.train.criteria.perceptual import Phi
+from streamheal.train.criteria.priors import Priors
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context
 from tests.heal.networks.sample import SMALL as NETWORKS

@@ -6,7 +6,8 @@ import torch
 from streamheal import weights
 from streamheal.errors import ConfigError
 from streamheal.heal import networks
-from streamheal.train import losses, tasks, trainer
+from streamheal.train import tasks, trainer
+from streamheal.train.criteria import losses
 from streamheal.train.recipe import Stage
 from streamheal.train.task import Context, Task, weights_of
 from tests.heal.networks.sample import SMALL, stir

@@ -1,0 +1,56 @@
+"""Frozen networks that tell others what a face is: landmarks, parsing, looks, identity. Each loads when first asked."""
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from streamheal import weights
+from streamheal.errors import ConfigError, WeightsError
+from streamheal.heal import networks
+from streamheal.train.criteria.perceptual import Phi
+
+
+class Priors:
+    """Each is in eval mode, its parameters without gradient; gradients pass through to its input.
+
+    Raises ConfigError, at the first use, where a network is not there yet.
+    """
+
+    def __init__(self, data_dir: Path, device: str | torch.device = "cpu"):
+        self.data_dir, self.device = data_dir, device
+
+    @cached_property
+    def phi(self) -> nn.Module:
+        """VGG-16's features, for perceptual and style losses."""
+        with torch.inference_mode(False):
+            return Phi.load(self.data_dir).to(self.device)
+
+    @cached_property
+    def parser(self) -> nn.Module:
+        return self._shipped("face-parser")
+
+    @cached_property
+    def fan(self) -> nn.Module:
+        return self._shipped("fan-lite")
+
+    @cached_property
+    def landmark_regressor(self) -> nn.Module:
+        return self._shipped("landmark-regressor")
+
+    @cached_property
+    def embedder(self) -> nn.Module:
+        """The identity network of the losses; the judge of identity is another one that no training sees."""
+        return self._shipped("embedder")
+
+    def _shipped(self, name: str) -> nn.Module:
+        try:
+            with torch.inference_mode(False):  # who asks first may only be looking; later ones train through it
+                network = networks.load(weights.find(name).path).to(self.device)
+        except WeightsError as error:
+            raise ConfigError(
+                f"a loss needs the trained network {name!r}: {error}; train it with configs/{name}.yaml, or set the "
+                "weight of the loss to 0"
+            ) from error
+        return network.requires_grad_(False)

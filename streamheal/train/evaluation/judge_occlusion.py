@@ -1,0 +1,115 @@
+"""Does the segmenter find what hides a face: drawn occluders by kind and size, and real masks outlined by hand."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from streamheal.heal.networks.layers import resample, resample_map
+from streamheal.train import data
+from streamheal.train.evaluation import metrics
+from streamheal.train.evaluation.people import LABELS
+from streamheal.train.evaluation.report import Table
+from streamheal.train.samples import degradation
+from streamheal.train.samples.bank import Bank
+from streamheal.train.samples.occluders import TRANSPARENT
+from streamheal.train.samples.protocols import CAMERA_SHARES
+from streamheal.train.sheets import grow, sheet
+
+PICTURES = 60  # of each kind and size
+SEED = 2026
+SIZES = (128, 32, 16)  # 128: sharp, no camera; others: through the camera's degradation at this native size
+
+
+def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[Table], dict[str, str], torch.Tensor]:
+    faces = data.load(data.shards(data_dir, ["faces128-test-lfw"]), cache)
+    bank = Bank.draw(SEED, 48, data_dir / "occluders.zip", held_out=True)
+    hides = [kind for kind in CAMERA_SHARES if kind != "none" and kind not in TRANSPARENT]
+    rows, false_rows, sheets = [], [], []
+    pooled = {size: [] for size in SIZES}
+    for kind in CAMERA_SHARES:
+        cells = []
+        for size in SIZES:
+            seen, target = drawn(faces, bank, kind, size)
+            found = network.visible(seen)
+            if kind in hides:
+                overlap = metrics.iou((found < 0.5)[:, 0].numpy(), (target < 0.5)[:, 0].numpy())
+                pooled[size].append(overlap)
+                cells.append(metrics.interval(overlap))
+            else:
+                cells.append(metrics.interval((found < 0.5).float().mean((1, 2, 3)).numpy()))
+            if size == 32:
+                sheets += [grow(seen), grow(target).expand(-1, 3, -1, -1), grow(found).expand(-1, 3, -1, -1)]
+        (rows if kind in hides else false_rows).append([kind, *cells])
+    rows.append(["all kinds", *(metrics.interval(np.concatenate(pooled[size])) for size in SIZES)])
+    columns = ["occluder", *(f"{size} px" for size in SIZES)]
+    note = f"IoU of the hidden part, mean over {PICTURES} pictures each; occluders and people held out from training."
+    tables = [
+        Table("Drawn occluders", note, columns, rows),
+        Table("Free faces", "Share of pixels wrongly called hidden (lower is better).", columns, false_rows),
+    ]
+    real, real_sheet = _real_masks(network, data_dir, cache)
+    tables += [real] if real else []
+    settings = {
+        "pictures": f"LFW test people; seed {SEED}; 128 px sharp, smaller ones through the camera's degradation",
+        "hidden": "visible probability below 0.5, at the crop's own size",
+        "intervals": "95 %, bootstrap over pictures",
+        "hand-outlined masks": "really masked people (RMFRD)" if real else "no labels file: row left out",
+    }
+    return tables, settings, sheet([*sheets, *real_sheet])
+
+
+def chosen(faces: data.Faces) -> np.ndarray:
+    """The rows that are judged."""
+    return np.random.default_rng(SEED).permutation(len(faces))[:PICTURES]
+
+
+def drawn(faces: data.Faces, bank: Bank, kind: str, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Test faces with one kind of occluder at one size: `(n, 3, size, size)` and true visibility."""
+    rows, gen = chosen(faces), torch.Generator().manual_seed(SEED + size)
+    pictures = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
+    pictures, visible, _ = bank.occlude(pictures, torch.from_numpy(faces.landmarks[rows]), gen, shares={kind: 1})
+    if size == data.SIZE:
+        return pictures, visible
+    parts = [
+        degradation.camera(p, v, gen, native=(size, size))
+        for p, v in zip(pictures.split(10), visible.split(10), strict=True)
+    ]
+    return torch.cat([p for p, _ in parts]), torch.cat([v for _, v in parts])
+
+
+def _real_masks(network, data_dir, cache) -> tuple[Table | None, list[torch.Tensor]]:
+    path = LABELS / "rmfrd_occlusion.json"
+    if not path.is_file():
+        return None, []
+    faces = data.load(data.shards(data_dir, ["faces128-test-masked-rmfrd"]), cache)
+    labels = {entry["file"]: entry for entry in json.loads(path.read_text())}
+    rows = np.flatnonzero(np.isin(faces.names, list(labels)))
+    pictures = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
+    visible = torch.stack([outlined(labels[name]["hidden"]) for name in faces.names[rows]])
+    face = torch.stack([1 - outlined([labels[name]["face"]]) for name in faces.names[rows]])
+    cells_hidden, cells_visible, sheets = [], [], []
+    for size in SIZES:
+        seen, target = resample(pictures, size), resample_map(visible, size)
+        found = torch.cat([network.visible(part) for part in seen.split(50)])
+        hidden, wanted = (found < 0.5)[:, 0].numpy(), (target < 0.5)[:, 0].numpy()
+        inside = (resample_map(face, size) > 0.5)[:, 0].numpy()  # outlines beyond the face are only rough
+        covered = (wanted & inside).any((1, 2))
+        cells_hidden.append(metrics.interval(metrics.iou(hidden & inside, wanted & inside)[covered]))
+        cells_visible.append(metrics.interval(metrics.iou(~hidden & inside, ~wanted & inside)))
+        if size != 128:
+            sheets += [grow(m.expand(-1, 3, -1, -1)) if m.shape[1] == 1 else grow(m) for m in (seen, target, found)]
+    columns = ["IoU", *(f"{size} px" for size in SIZES)]
+    note = f"{len(rows)} pictures outlined by hand, shrunk without degradation; scored within the face's outline."
+    table = Table("Real masks", note, columns, [["hidden part", *cells_hidden], ["visible part", *cells_visible]])
+    return table, sheets
+
+
+def outlined(polygons: list[list[list[float]]], size: int = 128) -> torch.Tensor:
+    """Polygons of the hidden parts in crop pixels → visibility `(1, size, size)`, 1 = visible."""
+    mask = np.ones((size, size), np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [np.round(np.array(polygon)).astype(np.int32)], 0)
+    return torch.from_numpy(mask).float()[None]
