@@ -92,10 +92,9 @@ class LrTrunk(nn.Module):
         widths = (width, *config.up_widths)
         steps = len(config.up_widths)
         self.up = nn.Sequential(*(UpStep(widths[i], widths[i + 1], i == steps - 1) for i in range(steps)))
-        self.again = nn.Conv2d(channels, widths[int(math.log2(config.stem))], 3, padding=1) if config.stem > 1 else None
+        joins = widths[int(math.log2(config.stem))]  # channels of the features that have the input's size
+        self.again = nn.Conv2d(channels, joins, 3, padding=1) if config.stem > 1 else None
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
-        # Its features join the trunk's first ones, which have the input's size only where nothing is unshuffled.
-        joins = width if config.stem == 1 else 0
         fusing = TrackFusionConfig(config.lr_size, config.fusion, out=joins, mirrored=config.mirrored)
         self.fusion = TrackFusion(fusing) if config.fusion else None
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
@@ -137,13 +136,15 @@ class LrTrunk(nn.Module):
     def _draw(self, entered: torch.Tensor, helped: torch.Tensor | None) -> torch.Tensor:
         """What is added to the enlarged crop, `(B, 3, 128, 128)`; `helped`: features of the track's other crops."""
         features = self.enter(F.pixel_unshuffle(entered, self.config.stem))
-        if helped is not None:
+        if self.again is None and helped is not None:
             features = features + helped
         features = features + self.after(self.attention(self.before(features)))
         for step in self.up:
             features = step(features)
             if self.again is not None and features.shape[-1] == self.lr_size:
                 features = features + self.again(entered)
+                if helped is not None:
+                    features = features + helped
         return self.leave(features)
 
 

@@ -13,7 +13,7 @@ from streamheal.heal.networks.layers import fill_hidden, settle
 from streamheal.heal.networks.warping import warp
 
 STEPS = 4  # of Gauss-Newton: landmarks are off by a pixel at most, from where it converges quickly
-MOST_SHIFT, MOST_LINEAR = 3.0, 0.2  # px at LR size, and change of the map's linear part, beyond which it has failed
+MOST_SHIFT, MOST_LINEAR = 3 / 16, 0.2  # of the side, and of the map's linear part, beyond which it has failed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +40,7 @@ def register(
     """N crops `(N, 3, s, s)` with their visibility `(N, 1, s, s)` in [0, 1], each with the one of B queries (B, …) that
     `rows` (N,) names."""
     count, side = len(others), others.shape[-1]
+    most = MOST_SHIFT * side
     at = torch.arange(side, device=query.device, dtype=torch.float32) - (side - 1) / 2
     y, x = torch.meshgrid(at, at, indexing="ij")
     x, y = x.flatten(), y.flatten()
@@ -64,8 +65,8 @@ def register(
         weighted = columns * weight[:, None]
         normal, right = weighted @ columns.mT, weighted @ error[..., None]
         p = p + torch.linalg.solve(normal + damping, right)[..., 0]
-        p = p.clamp(-2 * MOST_SHIFT, 2 * MOST_SHIFT)
-    fine = (p[:, 2:].norm(dim=1) <= MOST_SHIFT) & (p[:, :2].norm(dim=1) <= MOST_LINEAR) & p.isfinite().all(1)
+        p = p.clamp(-2 * most, 2 * most)
+    fine = (p[:, 2:].norm(dim=1) <= most) & (p[:, :2].norm(dim=1) <= MOST_LINEAR) & p.isfinite().all(1)
     maps = _maps(torch.where(fine[:, None], p, torch.zeros_like(p)), side)
     moved = warp(stack, maps)
     weight = (seen * (moved[:, 3] * moved[:, 4]).flatten(1))[:, None]

@@ -20,7 +20,7 @@ WEIGHTS = {
     "adversarial": 0.0,
 }  # fmt: skip
 TRACK_SHARES = {"moving": 1.0, "mask": 1.0, "camera": 2.0}
-AHEAD = 64  # px at which tracks are drawn: four times the input, at a quarter of the cost of 128
+AHEAD = 64  # px at which tracks are drawn: twice the input or more, at a quarter of the cost of 128
 
 
 class RestorerTask(PairsTask):

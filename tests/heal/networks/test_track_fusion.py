@@ -6,6 +6,7 @@ import torch
 from streamheal.faces import alignment
 from streamheal.heal import networks
 from streamheal.heal.networks.across_track import restore_track
+from streamheal.heal.networks.lr_trunk import LrTrunk
 from streamheal.heal.networks.registration import register
 from streamheal.heal.networks.track_fusion import TrackFusion
 from streamheal.heal.networks.warping import compose, invert, rescale, similarity, warp
@@ -44,14 +45,19 @@ def fusion(out: int = 8) -> TrackFusion:
     return made
 
 
-def tracks(frames: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two tracks of the portrait, moving, and hidden by a bar elsewhere in each crop."""
+def trunk(stem: int, mirrored: bool) -> LrTrunk:
+    more = {"lr_size": 16 * stem, "stem": stem, "fusion": 8, "mirrored": mirrored}
+    return networks.build("lr-trunk", SMALL["lr-trunk"] | more).eval()
+
+
+def tracks(frames: int = 3, larger: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two tracks of the portrait, moving, and hidden by a bar elsewhere in each crop; each pixel `larger` px wide."""
     crops = [moved((0.3 * t, -0.2 * t), 0.02 * t)[0] for t in range(frames)]
     lr = torch.stack([torch.cat(crops), torch.cat(crops).flip(3)])
     visible = torch.ones(2, frames, 1, 16, 16)
     for t in range(frames):
         visible[:, t, :, 3 + 4 * t : 6 + 4 * t] = 0
-    return lr * visible, visible
+    return tuple(part.repeat_interleave(larger, 3).repeat_interleave(larger, 4) for part in (lr * visible, visible))
 
 
 class TestMaps:
@@ -181,12 +187,24 @@ class TestFusion:
 class TestAcrossTrack:
     @torch.inference_mode()
     @pytest.mark.parametrize("mirrored", [False, True])
-    def test_one_crop_alone_is_restored_exactly_as_without(self, mirrored):
-        network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8, "mirrored": mirrored}).eval()
+    @pytest.mark.parametrize("stem", [1, 2])
+    def test_one_crop_alone_is_restored_exactly_as_without(self, mirrored, stem):
+        network = trunk(stem, mirrored)
         stir(network)
-        lr, visible = tracks(3)
+        lr, visible = tracks(3, stem)
         alone = torch.tensor([[True, False, False]] * 2)
         assert torch.equal(restore_track(network, None, lr, visible, alone)[0].hr, network(lr[:, 0], visible[:, 0]).hr)
+
+    @pytest.mark.parametrize("mirrored", [False, True])
+    def test_behind_a_stem_the_others_features_join_where_the_input_does(self, mirrored):
+        network = trunk(2, mirrored)
+        torch.nn.init.normal_(network.leave.weight)
+        everyone = torch.ones(2, 3, dtype=torch.bool)
+        before = restore_track(network, None, *tracks(3, 2), everyone)[0].hr
+        torch.nn.init.normal_(network.fusion.features.weight)
+        after = restore_track(network, None, *tracks(3, 2), everyone)[0].hr
+        assert network.fusion.features.out_channels == network.again.out_channels
+        assert not torch.equal(before, after)
 
     @torch.inference_mode()
     def test_a_mirrored_track_is_restored_to_the_mirror_image(self):
@@ -195,7 +213,7 @@ class TestAcrossTrack:
         valid = torch.ones(2, 3, dtype=torch.bool)
 
         def difference(mirrored: bool) -> float:
-            network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8, "mirrored": mirrored}).eval()
+            network = trunk(1, mirrored)
             torch.manual_seed(0)
             stir(network)
             made = restore_track(network, None, lr, visible, valid)[0].hr
