@@ -1,8 +1,8 @@
 """A trained trunk made larger without a change of what it draws, so that training goes on and does not begin anew.
 
-python -m streamheal.train.grow models/lr-trunk-16.safetensors --width 128 --out LARGER
-python -m streamheal.train.grow models/lr-trunk-16.safetensors --takes 32 --out LARGER
-streamheal train RECIPE --from LARGER --data DIR --minutes 60
+    python -m streamheal.train.grow models/lr-trunk-16.safetensors --width 128 --out LARGER
+    python -m streamheal.train.grow models/lr-trunk-16.safetensors --takes 32 --out LARGER
+    streamheal train RECIPE --from LARGER --data DIR --minutes 60
 """
 
 import argparse
