@@ -3,6 +3,8 @@
     python -m streamheal.train.grow models/lr-trunk-16.safetensors --width 128 --out LARGER
     python -m streamheal.train.grow models/lr-trunk-16.safetensors --takes 32 --out LARGER
     streamheal train RECIPE --from LARGER --data DIR --minutes 60
+
+Wider (`widened`), or for larger crops (`taking`); the recipe then trains what is new.
 """
 
 import argparse
