@@ -2,6 +2,9 @@
 
 Landmarks of a tiny face are off by a pixel or so. The crops themselves tell more: Gauss-Newton on a similarity (Lucas
 and Kanade 1981, Baker and Matthews 2004), over what both crops show, with gain and offset of the light set free.
+
+What is laid onto another crop is brought into its light, too, where the light did change: noise and sampling alone
+always leave a little difference, and to follow that would take contrast from the picture and let it flicker.
 """
 
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from streamheal.heal.networks.layers import fill_hidden, settle
 from streamheal.heal.networks.warping import warp
 
 STEPS = 4  # of Gauss-Newton: landmarks are off by a pixel at most, from where it converges quickly
+CHANGED = 0.02  # of [0, 1], root mean square over what both show: light that differs by less is held to be the same
 MOST_SHIFT, MOST_LINEAR = 3 / 16, 0.2  # of the side, and of the map's linear part, beyond which it has failed
 
 
@@ -22,8 +26,9 @@ class Registered:
 
     maps: torch.Tensor  # (N, 2, 3): similarities, px of the query → px of the other; the identity where it failed
     fits: torch.Tensor  # (N,) in [0, 1]: correlation of both over what both show; 0 where it failed
-    gain: torch.Tensor  # (N, 3, 1): of the other's light to the query's, per channel
-    offset: torch.Tensor  # (N, 3, 1)
+    # Of the other's light to the query's, per channel, (N, 3, 1) each; next to 1 and 0 where it hasn't changed.
+    gain: torch.Tensor
+    offset: torch.Tensor
 
     def lit(self, others: torch.Tensor) -> torch.Tensor:
         """The others `(N, 3, s, s)` in the query's light."""
@@ -72,7 +77,7 @@ def register(
     weight = (seen * (moved[:, 3] * moved[:, 4]).flatten(1))[:, None]
     now = moved[:, :3].flatten(2)
     fits = torch.where(fine, _correlation(now, wanted, weight), 0.0)
-    return Registered(maps, fits, *_light(now, wanted, weight))
+    return Registered(maps, fits, *_changed(now, *_light(now, wanted, weight), weight))
 
 
 def _grey(stack: torch.Tensor) -> torch.Tensor:
@@ -127,6 +132,16 @@ def _light(now: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> tup
     both = ((now - mean) * (wanted - aim) * weight).sum(-1, keepdim=True) / total
     gain = ((both + 1e-3) / (spread + 1e-3)).clamp(0.5, 2)
     return gain, aim - gain * mean
+
+
+def _changed(
+    now: torch.Tensor, gain: torch.Tensor, offset: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gain and offset as far as they are more than what noise makes them."""
+    makes = (((gain - 1) * now + offset) ** 2 * weight).sum((1, 2), keepdim=True)
+    makes = makes / (now.shape[1] * (weight.sum((1, 2), keepdim=True) + 1e-3))
+    share = makes**2 / (makes**2 + CHANGED**4)
+    return 1 + share * (gain - 1), share * offset
 
 
 def _correlation(one: torch.Tensor, other: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -98,6 +98,12 @@ class TestRegistration:
         torch.testing.assert_close(found.lit(other * 0.6 + 0.2), other, atol=0.02, rtol=0)
         assert found.fits > 0.95
 
+    def test_light_that_noise_alone_makes_differ_is_not_followed(self):
+        other, _ = moved((0.9, -0.6))
+        noisy = other + 0.05 * torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
+        found = register(face(16), ONES, noisy, ONES, FIRST)
+        torch.testing.assert_close(found.lit(noisy), noisy, atol=0.005, rtol=0)
+
     def test_what_is_no_such_face_fits_badly(self):
         noise = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         assert register(face(16), ONES, noise, ONES, FIRST).fits < 0.5
