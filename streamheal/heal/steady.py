@@ -17,8 +17,8 @@ from streamheal.heal.networks.steady import Drawn, steadied
 from streamheal.heal.restorer import TOOK_PART, RestoredFace
 from streamheal.records import FaceCrop, HealJob, SourceFrame
 
-SIZE = 16  # px at which crops are laid onto each other
-LARGEST = 24  # px: it was judged on crops of SIZE, and larger ones show more themselves
+SIZES = (16, 32)  # px at which crops are laid onto each other: it was judged so
+LARGER = 1.5  # times that a crop may be; still larger ones show more themselves
 TRACKS = 256  # whose faces are remembered, should ends not be told; some 100 kB each
 
 
@@ -50,9 +50,10 @@ class Steady:
         own = set(sources)
         crop, key = team[0], (job.run, job.camera, job.epoch, job.track)
         last = self._last.pop(key, None)
-        if last and max(crop.image.shape[0], last.crop.image.shape[0]) <= LARGEST and _same(last, embedding, face):
-            before = _drawn(last.crop, last.picture, last.evidence)
-            made, share = steadied(_drawn(crop, face.picture, face.evidence), before)
+        size = last and _laid_at(crop, last.crop)
+        if size and _same(last, embedding, face):
+            before = _drawn(last.crop, last.picture, last.evidence, size)
+            made, share = steadied(_drawn(crop, face.picture, face.evidence, size), before)
             if share >= TOOK_PART:
                 reason = f"{face.reason}; steadied by what was drawn of the track before"
                 face = replace(
@@ -72,11 +73,16 @@ def _same(last: _Last, embedding: np.ndarray, face: RestoredFace) -> bool:
     return last.embedding @ embedding >= STRANGER and last.picture.shape == face.picture.shape
 
 
-def _drawn(crop: FaceCrop, picture: np.ndarray, evidence: np.ndarray) -> Drawn:
+def _laid_at(one: FaceCrop, other: FaceCrop) -> int | None:
+    side = max(one.image.shape[0], other.image.shape[0])
+    return next((size for size in SIZES if side <= LARGER * size), None)
+
+
+def _drawn(crop: FaceCrop, picture: np.ndarray, evidence: np.ndarray, size: int) -> Drawn:
     cpu = torch.device("cpu")
     return Drawn(
         hr=to_batch([picture], cpu),
         evidence=torch.from_numpy(evidence.astype(np.float32))[None, None],
-        lr=resample(to_batch([crop.image], cpu), SIZE),
-        visible=resample_map(torch.from_numpy(crop.visible)[None, None].float(), SIZE),
+        lr=resample(to_batch([crop.image], cpu), size),
+        visible=resample_map(torch.from_numpy(crop.visible)[None, None].float(), size),
     )

@@ -79,8 +79,9 @@ def revisions(healer: Healer, *crops: np.ndarray, track: int = 1) -> list[Healed
     return made
 
 
-def test_a_live_track_s_next_revision_is_steadied_and_says_by_what(live, portrait):
-    one, other = shrunk(portrait, 16), shrunk(np.roll(portrait, 3, 1), 16)
+@pytest.mark.parametrize("side", [16, 40])
+def test_a_live_track_s_next_revision_is_steadied_and_says_by_what(live, portrait, side):
+    one, other = shrunk(portrait, side), shrunk(np.roll(portrait, 3, 1), side)
     first, second = revisions(healer_of(*live), one, other)
     [alone] = revisions(healer_of(*live), other)
     assert "steadied" not in first.provenance.restorer_reason
@@ -105,7 +106,7 @@ def test_another_face_is_not_steadied(live, portrait, other):
     if other == "another track":
         [face] = [revisions(healer, crop), revisions(healer, crop, track=2)][1]
     elif other == "too large":
-        face = revisions(healer, shrunk(portrait, 40), shrunk(portrait, 40))[1]
+        face = revisions(healer, shrunk(portrait, 49), shrunk(portrait, 49))[1]
     else:
         face = revisions(healer, crop[::-1].copy(), crop)[1]
     assert "steadied" not in face.provenance.restorer_reason
