@@ -6,8 +6,8 @@ FREE = 0.02
 """Share of the face hidden below which nothing counts as hidden: a segmenter is never quite sure."""
 
 # Side of the crop in px, up to which → networks, best first; for crops with something hidden and for open ones.
-# Measured on the tuning faces, degraded as a camera degrades: `python benchmarks/choice.py --data DIR`. FD-StackGAN knows
-# each crop by itself alone; the others are helped by the rest of its track.
+# Measured on the tuning faces, degraded as a camera degrades: `python benchmarks/choice.py --data DIR`. FD-StackGAN
+# knows each crop by itself alone; the others are helped by the rest of its track.
 HIDDEN = ((22, ("lr-trunk-16",)), (10_000, ("lr-trunk-32", "lr-trunk-16")))
 OPEN = (
     (22, ("lr-trunk-16",)),
