@@ -193,8 +193,10 @@ def test_a_system_that_is_not_there_lists_those_that_are(clip, tmp_path):
 
 def test_below_the_asked_visible_share_nothing_is_invented(clip, tmp_path):
     heal(clip, tmp_path, "restorer.abstain_below=1.0")
-    hidden = [e for e in read_events(tmp_path) if e["original"]["quality"]["visible"] < 1]
+    events = read_events(tmp_path)
+    hidden = [e for e in events if e["original"]["quality"]["visible"] < 1]
     assert hidden and all(e["restored"] is None and "is visible" in e["abstained"] for e in hidden)
+    assert all(e["restored"] and e["abstained"] is None for e in events if e not in hidden), "all of these is visible"
 
 
 def test_the_command_prints_errors_without_a_traceback(tmp_path):

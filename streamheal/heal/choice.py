@@ -7,7 +7,7 @@ FREE = 0.02
 
 # Side of the crop in px, up to which → networks, best first; for crops with something hidden and for open ones.
 # Measured on the tuning faces, degraded as a camera degrades: `python benchmarks/choice.py --data DIR`. FD-StackGAN
-# knows each crop by itself alone; the others are helped by the rest of its track.
+# knows one crop alone; the others make use of its track's other crops, too.
 HIDDEN = ((22, ("lr-trunk-16",)), (10_000, ("lr-trunk-32", "lr-trunk-16")))
 OPEN = (
     (22, ("lr-trunk-16",)),
