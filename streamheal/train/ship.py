@@ -43,8 +43,8 @@ def ship(model: str, path: Path, models: Path, found: Evaluation | None = None) 
 
 def ship_fusion(model: str, models: Path) -> Path:
     """Ship the part of the shipped restorer `model` that brings a track's crops together on its own, for the systems of
-    its size that have none: `models`/track-fusion-SIZE.safetensors. What only `model` takes (features, detail) is left
-    out. Raises ValueError where it has no such part."""
+    its size that have none: `models`/track-fusion-SIZE.safetensors. What only `model` takes (features) is left out.
+    Raises ValueError where it has no such part."""
     tensors, header = weights.load(weights.find(model).path)
     config = header["network"]
     if not config.get("fusion"):

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from streamheal.heal.networks.agreement import Agreement, lacking
 from streamheal.heal.networks.layers import (
     PositionAttention,
     ResidualBlock,
-    bicubic,
     fill_hidden,
     mean_with_mirrored,
     resample,
@@ -22,7 +22,7 @@ from streamheal.heal.networks.layers import (
     with_mirrored,
 )
 from streamheal.heal.networks.restored import Restored
-from streamheal.heal.networks.track_fusion import Fused, TrackFusion, TrackFusionConfig
+from streamheal.heal.networks.track_fusion import JOINED, Fused, TrackFusion, TrackFusionConfig
 
 HR_SIZE = 128
 
@@ -97,6 +97,7 @@ class LrTrunk(nn.Module):
         self.leave = nn.Conv2d(widths[-1], 3, 3, padding=1)
         fusing = TrackFusionConfig(config.lr_size, config.fusion, out=joins, mirrored=config.mirrored)
         self.fusion = TrackFusion(fusing) if config.fusion else None
+        self.agreement = Agreement(JOINED) if config.fusion else None
         nn.init.zeros_(self.leave.weight)  # the untrained network is the skip alone
         nn.init.zeros_(self.leave.bias)
 
@@ -123,15 +124,24 @@ class LrTrunk(nn.Module):
         else:
             drawn = self._draw(entered, helped)
         hr = resample(filled, HR_SIZE).float() + drawn.float()
-        if track is not None and track.detail is not None:
-            enlarge = bicubic(track.detail.shape[-1], HR_SIZE, hr.device)
-            hr = hr + enlarge @ track.detail.float() @ enlarge.mT
+        if track is not None and track.laid is not None:
+            with torch.autocast(hr.device.type, enabled=False):  # equations want all their digits
+                lacks, differs = lacking(hr, track.laid)
+            hr = hr + self._agrees(track, differs) * lacks
         return Restored(
             hr=hr if self.training else hr.clamp(0, 1),  # a clamp while training would stop the gradient
             lr_completed=lr * visible + resample(hr.detach().clamp(0, 1), size) * (1 - visible),
             occlusion=1 - visible,
             evidence=evidence(visible),
         )
+
+    def _agrees(self, track: Fused, differs: torch.Tensor) -> torch.Tensor:
+        """How far each pixel is to agree with the track's crops, `(B, 1, 128, 128)`."""
+        if len(track.joined) > len(differs):
+            agrees = mean_with_mirrored(self.agreement(track.joined, with_mirrored(differs)))
+        else:
+            agrees = self.agreement(track.joined, differs)
+        return F.interpolate(agrees.float(), (HR_SIZE, HR_SIZE), mode="bilinear", align_corners=False)
 
     def _draw(self, entered: torch.Tensor, helped: torch.Tensor | None) -> torch.Tensor:
         """What is added to the enlarged crop, `(B, 3, 128, 128)`; `helped`: features of the track's other crops."""

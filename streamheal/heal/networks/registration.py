@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from streamheal.heal.networks.layers import fill_hidden, settle
-from streamheal.heal.networks.warping import warp
+from streamheal.heal.networks.warping import near_identity, warp
 
 STEPS = 4  # of Gauss-Newton: landmarks are off by a pixel at most, from where it converges quickly
 CHANGED = 0.02  # of [0, 1], root mean square over what both show: light that differs by less is held to be the same
@@ -56,9 +56,9 @@ def register(
     grey, aim = _grey(stack), wanted.mean(1)
     # Damped, most of all turning and scaling: little is seen of a face that is mostly hidden.
     damping = torch.diag(0.007 * query.new_tensor([side**2 / 6, side**2 / 6, 1.0, 1.0]))
-    p = query.new_zeros(count, 4)  # a, b, tx, ty: x' = x + a x - b y + tx, y' = y + b x + a y + ty
+    p = query.new_zeros(count, 4)  # of `near_identity`
     for _ in range(STEPS):
-        moved = warp(grey, _maps(p, side))
+        moved = warp(grey, near_identity(p, side))
         weight = seen * (moved[:, 1] * moved[:, 2]).flatten(1)  # (N, P)
         now = moved[:, :1]
         gain, offset = (light[:, 0] for light in _light(now.flatten(2), aim[:, None], weight[:, None]))
@@ -72,7 +72,7 @@ def register(
         p = p + torch.linalg.solve(normal + damping, right)[..., 0]
         p = p.clamp(-2 * most, 2 * most)
     fine = (p[:, 2:].norm(dim=1) <= most) & (p[:, :2].norm(dim=1) <= MOST_LINEAR) & p.isfinite().all(1)
-    maps = _maps(torch.where(fine[:, None], p, torch.zeros_like(p)), side)
+    maps = near_identity(torch.where(fine[:, None], p, torch.zeros_like(p)), side)
     moved = warp(stack, maps)
     weight = (seen * (moved[:, 3] * moved[:, 4]).flatten(1))[:, None]
     now = moved[:, :3].flatten(2)
@@ -83,19 +83,6 @@ def register(
 def _grey(stack: torch.Tensor) -> torch.Tensor:
     """RGB and what else there is → grey and the same."""
     return torch.cat([stack[:, :3].mean(1, keepdim=True), stack[:, 3:]], 1)
-
-
-def _maps(p: torch.Tensor, side: int) -> torch.Tensor:
-    """Parameters about the picture's middle → `(N, 2, 3)` in pixels."""
-    a, b, tx, ty = p.unbind(1)
-    middle = (side - 1) / 2
-    return torch.stack(
-        [
-            torch.stack([1 + a, -b, tx - middle * (a - b)], 1),
-            torch.stack([b, 1 + a, ty - middle * (a + b)], 1),
-        ],
-        1,
-    )
 
 
 def _soft(pictures: torch.Tensor, visible: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

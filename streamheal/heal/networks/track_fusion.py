@@ -3,7 +3,7 @@
 Registered onto the crop that is restored (`registration.py`), the frames are attended to position by position, with
 what they show and how good they are as a bias. So weighted, they are explained by one picture of twice the resolution
 (`reconstruction.py`). A few convolutions make of it what a restorer takes: a completed crop with its visibility, and,
-for the project's own trunk, features and detail.
+for the project's own trunk, features; its face is to agree with the crops in the end (`agreement.py`).
 
 With no other valid frame the crop comes back as it went in, and nothing is added.
 """
@@ -14,11 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from streamheal.heal.networks.layers import ResidualBlock, mean_with_mirrored, resample, settle, with_mirrored
+from streamheal.heal.networks.agreement import Laid
+from streamheal.heal.networks.layers import ResidualBlock, mean_with_mirrored, settle, with_mirrored
 from streamheal.heal.networks.reconstruction import FINE, Sight, look, reconstruct
 from streamheal.heal.networks.registration import register
 
 _PIXELS = FINE**2  # of the fine grid in each LR pixel
+JOINED = 8 * _PIXELS + 1  # channels of what is made of all crops before anything is learned of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,14 @@ class Fused:
     visible: torch.Tensor  # (B, 1, s, s): how much of each pixel some frame shows
     # (V, B, out, s, s), to be added to the restorer's first ones; V = 2 where it looks at the mirrored crop, too
     features: torch.Tensor | None
-    detail: torch.Tensor | None  # (B, 3, 2 s, 2 s), to be added to the restored face, enlarged
     weights: torch.Tensor  # (B, T, s, s): how much each frame is believed at each of the query's pixels; their sum is 1
+    # The crops, for a restorer whose face is to agree with them, and what says how far it is to (V B, JOINED, s, s).
+    laid: Laid | None = None
+    joined: torch.Tensor | None = None
 
 
 class TrackFusion(nn.Module):
-    """Crops and visibilities of a track → one crop, its visibility, features and detail."""
+    """Crops and visibilities of a track → one crop, its visibility and features."""
 
     def __init__(self, config: TrackFusionConfig = TrackFusionConfig()):
         super().__init__()
@@ -54,13 +58,12 @@ class TrackFusion(nn.Module):
         self.compare = nn.Sequential(
             nn.Conv2d(5 * _PIXELS + 1, narrow, 3, padding=1), nn.ReLU(), nn.Conv2d(narrow, 1, 3, padding=1)
         )
-        self.enter = nn.Conv2d(8 * _PIXELS + 1, width, 3, padding=1)
+        self.enter = nn.Conv2d(JOINED, width, 3, padding=1)
         self.merge = nn.Sequential(ResidualBlock(width, None), ResidualBlock(width, None))
         # No bias and zeros: nothing is added by one frame alone, ever, and by an untrained network.
         self.picture = nn.Conv2d(width, 3, 1, bias=False)
         self.features = nn.Conv2d(width, config.out, 1, bias=False) if config.out else None
-        self.gate = nn.Conv2d(width, 1, 1, bias=False) if config.out else None
-        for head in (self.compare[2], self.picture, self.features, self.gate):
+        for head in (self.compare[2], self.picture, self.features):
             if head is not None:
                 nn.init.zeros_(head.weight)
 
@@ -79,17 +82,18 @@ class TrackFusion(nn.Module):
         weights = first[:, :, None, None].repeat(1, 1, size, size)
         query, query_visible = lr[:, 0], visible[:, 0]
         if len(rows) == 0:
-            return Fused(query, query_visible, *self._nothing(lr), weights)
+            return Fused(query, query_visible, self._nothing(lr), weights)
 
         own = columns == 0
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(lr.device.type, enabled=False):  # equations want all their digits
             crops, shown = lr[rows, columns], visible[rows, columns]
             found = register(query, query_visible, crops[~own], shown[~own], rows[~own])
             maps, believed = torch.eye(2, 3, device=lr.device).repeat(len(rows), 1, 1), torch.ones_like(rows).to(lr)
             maps[~own], believed[~own] = found.maps, found.fits
             crops[~own] = found.lit(crops[~own])
             # What could not be laid onto the query shows nothing of it, however visible it is.
-            clear = settle(shown) * sure_of(believed)
+            sure = sure_of(believed)
+            clear, laid = settle(shown) * sure, Laid(crops, alone(shown) * sure, maps, rows, own)
             if quality is not None:
                 believed = believed * quality[rows, columns]
             sight = look(crops, clear, maps)
@@ -101,7 +105,8 @@ class TrackFusion(nn.Module):
         views, mean = (with_mirrored, mean_with_mirrored) if self._mirrors else (nn.Identity(), nn.Identity())
         parts = (fine * 2 - 1, fine - plain, known, sight.seen_by(rows, batch))
         entered = [F.pixel_unshuffle(views(part), FINE) for part in parts]
-        merged = self.merge(self.enter(torch.cat([*entered, views(query_visible)], 1)))
+        joined = torch.cat([*entered, views(query_visible)], 1)
+        merged = self.merge(self.enter(joined))
 
         # A pixel at the edge of what hides shows more of that than of the face, and eight frames that doubt a place
         # don't make it sure: what counts is the one that shows it best.
@@ -110,14 +115,11 @@ class TrackFusion(nn.Module):
         taken = (1 - query_visible) * covered
         drawn = query + taken * (F.avg_pool2d(fine, FINE) - query) + mean(self.picture(merged))
         where = helped.view(-1, 1, 1, 1)
-        features = detail = None
-        if self.features is not None:
-            features = torch.where(where, self.features(merged).unflatten(0, (-1, batch)), 0.0)
-            missing = fine - resample(drawn.detach(), FINE * size)
-            gate = F.interpolate(mean(self.gate(merged)), scale_factor=FINE, mode="bilinear", align_corners=False)
-            detail = torch.where(where, gate * known * missing, 0.0)
         lr, visible = torch.where(where, drawn, query), torch.where(where, query_visible + taken, query_visible)
-        return Fused(lr, visible, features, detail, weights)
+        if self.features is None:
+            return Fused(lr, visible, None, weights)
+        features = torch.where(where, self.features(merged).unflatten(0, (-1, batch)), 0.0)
+        return Fused(lr, visible, features, weights, laid, joined)
 
     @property
     def _mirrors(self) -> bool:
@@ -134,13 +136,16 @@ class TrackFusion(nn.Module):
         power = (logit + bias).clamp(-20, 20).exp()
         return power / power.new_zeros(len(plain), *power.shape[1:]).index_add(0, rows, power)[rows]
 
-    def _nothing(self, lr: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _nothing(self, lr: torch.Tensor) -> torch.Tensor | None:
         if self.features is None:
-            return None, None
-        batch, size = len(lr), lr.shape[-1]
-        return lr.new_zeros(1 + self._mirrors, batch, self.config.out, size, size), lr.new_zeros(
-            batch, 3, FINE * size, FINE * size
-        )
+            return None
+        return lr.new_zeros(1 + self._mirrors, len(lr), self.config.out, *lr.shape[-2:])
+
+
+def alone(visible: torch.Tensor) -> torch.Tensor:
+    """From how visible a pixel is to whether it shows the face and nothing else, to the colour: 0 below 0.97, 1 from
+    0.99 on."""
+    return ((visible - 0.97) / 0.02).clamp(0, 1)
 
 
 def sure_of(believed: torch.Tensor) -> torch.Tensor:

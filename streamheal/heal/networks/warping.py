@@ -39,6 +39,15 @@ def similarity(*, angle: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor,
     return torch.cat([linear, (middle + shift - (linear @ middle))[:, :, None]], 2)
 
 
+def near_identity(p: torch.Tensor, side: int) -> torch.Tensor:
+    """`(N, 2, 3)` of a, b, tx, ty, `(N, 4)`, about the middle of a picture of `side` px: x' = x + a x - b y + tx and
+    y' = y + b x + a y + ty. All zeros is the identity."""
+    a, b, tx, ty = p.unbind(1)
+    middle = (side - 1) / 2
+    across = torch.stack([1 + a, -b, tx - middle * (a - b)], 1)
+    return torch.stack([across, torch.stack([b, 1 + a, ty - middle * (a + b)], 1)], 1)
+
+
 def compose(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
     """First `inner`, then `outer`."""
     return torch.cat([outer[..., :2] @ inner[..., :2], outer[..., :2] @ inner[..., 2:] + outer[..., 2:]], -1)

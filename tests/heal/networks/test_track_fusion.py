@@ -178,15 +178,14 @@ class TestFusion:
         lr[:, 1] = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * visible[:, 1]
         fused = networks.build("track-fusion").eval()(lr, visible, torch.ones(2, 2, dtype=torch.bool))
         assert fused.visible.mean() - visible[:, 0].mean() < 0.05
-        detail = fusion()(lr, visible, torch.ones(2, 2, dtype=torch.bool)).detail
-        hidden = torch.nn.functional.interpolate(1 - visible[:, 0], (32, 32))[:, :, 8:10]  # the bar's middle
-        assert hidden.all()
-        assert detail[:, :, 8:10].abs().max() < 0.01
+        laid = fusion()(lr, visible, torch.ones(2, 2, dtype=torch.bool)).laid
+        assert laid.clear[laid.own].mean() > 0.5
+        assert laid.clear[~laid.own].max() < 0.01
 
     def test_every_parameter_gets_a_gradient(self):
         network = fusion().train()
         fused = network(*tracks(3), torch.ones(2, 3, dtype=torch.bool))
-        (fused.lr.pow(2).mean() + fused.features.pow(2).mean() + fused.detail.pow(2).mean()).backward()
+        (fused.lr.pow(2).mean() + fused.features.pow(2).mean()).backward()
         assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
@@ -211,6 +210,32 @@ class TestAcrossTrack:
         after = restore_track(network, None, *tracks(3, 2), everyone)[0].hr
         assert network.fusion.features.out_channels == network.again.out_channels
         assert not torch.equal(before, after)
+
+    @torch.inference_mode()
+    def test_as_far_as_it_is_to_a_face_agrees_with_the_crops(self):
+        network = trunk(1, mirrored=False)
+        lr, visible = tracks(3)
+        everyone = torch.ones(2, 3, dtype=torch.bool)
+        fused = network.fusion(lr, visible, everyone)
+        free = network(fused.lr, fused.visible, fused).hr
+        torch.nn.init.ones_(network.agreement.judge[2].bias)
+        bound = network(fused.lr, fused.visible, fused).hr
+
+        def off(hr: torch.Tensor) -> torch.Tensor:
+            shown = torch.nn.functional.interpolate(hr, (16, 16), mode="bicubic", antialias=True)
+            return ((shown - lr[:, 0]) * (visible[:, 0] == 1)).abs().mean()
+
+        assert off(bound) < 0.7 * off(free)
+
+    @torch.inference_mode()
+    def test_in_half_precision_next_to_nothing_changes(self):
+        network = trunk(1, mirrored=True)
+        torch.nn.init.ones_(network.agreement.judge[2].bias)
+        everyone = torch.ones(2, 3, dtype=torch.bool)
+        full = restore_track(network, None, *tracks(3), everyone)[0].hr
+        with torch.autocast("cpu", torch.bfloat16):
+            half = restore_track(network, None, *tracks(3), everyone)[0].hr
+        assert (half - full).abs().mean() < 0.01
 
     @torch.inference_mode()
     def test_a_mirrored_track_is_restored_to_the_mirror_image(self):
