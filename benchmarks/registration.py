@@ -41,7 +41,7 @@ def main() -> None:
     restorer = networks.load(weights.find("lr-trunk-16").path)
     bank = Bank.draw(0, 48, arguments.data / "occluders.zip", held_out=True)
     print("| track | before | median | 90 % below | again: median | 90 % below | 90 % fit better than |")
-    print("|---" * 7 + "|")
+    print("|---" + "|--:" * 6 + "|")
     for kind in KINDS:
         tracks = draw_track(kind, pictures, landmarks, bank, torch.Generator().manual_seed(0), frames=FRAMES, size=SIZE)
         both = torch.cat([tracks.lr, tracks.visible], 2)

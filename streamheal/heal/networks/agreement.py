@@ -3,7 +3,7 @@ by is carried back (iterative back-projection, Irani and Peleg 1991). How far, i
 encoder are in its crops, too.
 
 The restored face is sharper than any crop. So the crops are first laid onto it once more, by one step of Gauss-Newton:
-that leaves less than half of the error of crops registered onto each other.
+where no camera has spoilt them, that leaves a third of the error (benchmarks/registration.py).
 """
 
 from dataclasses import dataclass
