@@ -62,8 +62,9 @@ def lacking(faces: torch.Tensor, laid: Laid) -> tuple[torch.Tensor, torch.Tensor
     given, blur = _canvas(faces), _blur(SIDE / size, faces.device)
     at = _Points.of(_onto(blur @ given @ blur.mT, laid), laid.rows, size)
     wanted, weight = _rows_of(laid.crops), _rows_of(laid.clear)
+    clear = at.spread(weight, batch)
     # By what each pixel gives to crops, of either sign: so it can't overshoot where few are clear (SIRT's steps).
-    share = RATE / (blur.abs().mT @ at.spread(weight, batch) @ blur.abs() + 0.1)
+    share = RATE / (blur.abs().mT @ clear @ blur.abs() + 0.1)
     made, speed, differed = given, torch.zeros_like(given), []
     for step in range(STEPS + 1):
         left = (wanted - at.sample(blur @ made @ blur.mT)) * weight
@@ -74,7 +75,7 @@ def lacking(faces: torch.Tensor, laid: Laid) -> tuple[torch.Tensor, torch.Tensor
         speed = MOMENTUM * speed + share * (blur.mT @ at.spread(left, batch) @ blur)
         made = made + speed
     inside = slice(MARGIN, MARGIN + SIDE)
-    by = torch.cat([*differed, at.spread(weight, batch)], 1)[..., inside, inside]
+    by = torch.cat([*differed, clear], 1)[..., inside, inside]
     by = F.avg_pool2d(by, SIDE // size)
     by = (by[:, :2] / (by[:, 2:] + 1e-3) + 1e-3).log()
     larger = bicubic(SIDE, side, faces.device)
@@ -115,7 +116,8 @@ class _Points:
 
     def sample(self, pictures: torch.Tensor) -> torch.Tensor:
         """`(B, C, CANVAS, CANVAS)` → `(P, C)`, bilinear."""
-        return (_rows_of(pictures)[self.corners] * self.shares[..., None]).sum(1)
+        table = _rows_of(pictures).contiguous()
+        return F.embedding_bag(self.corners, table, per_sample_weights=self.shares, mode="sum")
 
     def spread(self, values: torch.Tensor, batch: int) -> torch.Tensor:
         """`(P, C)` → their sum in `(B, C, CANVAS, CANVAS)`: the transpose of `sample`."""
