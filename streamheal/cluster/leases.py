@@ -11,7 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Collection, Sequence
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer
+from kafka import ConsumerRebalanceListener
 from kafka.errors import KafkaError
 
 from streamheal.cluster.clients import Clients
@@ -34,14 +34,13 @@ class Leases:
     def __init__(self, cluster: Cluster, clients: Clients, stop: threading.Event, changed: Callable[[], None]):
         self._cluster, self._clients = cluster, clients
         self._stop, self._changed = stop, changed
-        self._mine: frozenset[int] = frozenset()
-        self._shares = 1
+        self._held: tuple[frozenset[int], int] = (frozenset(), 1)  # this node's shares, and how many there are
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._thread.start()
 
     def of(self, cameras: Sequence[Camera]) -> list[Camera]:
         """Those of `cameras` that this node is to watch now."""
-        mine, shares = self._mine, self._shares
+        mine, shares = self._held
         return [camera for camera in cameras if share(camera.name, shares) in mine]
 
     def close(self) -> None:
@@ -55,10 +54,11 @@ class Leases:
             if consumer is None:
                 break
             try:
-                assigned = _Assigned(lambda mine, consumer=consumer: self._take(consumer, mine))
+                assigned = _Assigned()
                 consumer.subscribe([self._cluster.cameras_topic], listener=assigned)
                 while not self._stop.is_set():
                     consumer.poll(int(POLL * 1000))
+                    self._take(assigned.partitions, consumer.partitions_for_topic(self._cluster.cameras_topic))
             except (KafkaError, SinkError) as error:
                 log.warning("leases: %s; joining the group anew", error or type(error).__name__)
                 self._stop.wait(1.0)
@@ -66,20 +66,22 @@ class Leases:
                 with contextlib.suppress(KafkaError):  # brokers that are away miss a goodbye
                     consumer.close(autocommit=False, timeout_ms=1000)
 
-    def _take(self, consumer: KafkaConsumer, partitions: Collection[int]) -> None:
-        self._shares = len(consumer.partitions_for_topic(self._cluster.cameras_topic))
-        if partitions != self._mine:
-            self._mine = frozenset(partitions)
-            log.info("leases: %d of %d shares of the cameras are this node's", len(self._mine), self._shares)
+    def _take(self, partitions: frozenset[int] | None, shares: Collection[int]) -> None:
+        if partitions is None or not shares:  # nobody has said yet; or this client doesn't know the topic yet
+            return
+        if (partitions, len(shares)) != self._held:
+            self._held = (partitions, len(shares))
+            log.info("leases: %d of %d shares of the cameras are this node's", len(partitions), len(shares))
             self._changed()
 
 
 class _Assigned(ConsumerRebalanceListener):
-    def __init__(self, take: Callable[[Collection[int]], None]):
-        self._take = take
+    """Notes what the group gave. Called by the client's own thread, where nothing may wait for the brokers."""
+
+    partitions: frozenset[int] | None = None
 
     def on_partitions_revoked(self, revoked) -> None:
         pass  # what is kept goes on undisturbed; what is lost ends when it is said who has it
 
     def on_partitions_assigned(self, assigned) -> None:
-        self._take({partition for _, partition in assigned})
+        self.partitions = frozenset(partition for _, partition in assigned)

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import av
 import numpy as np
@@ -23,9 +24,9 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from streamheal import audit
 from streamheal.cluster import clients, crops
-from streamheal.cluster.leases import share
+from streamheal.cluster.leases import Leases, share
 from streamheal.cluster.worker import HealWorker
-from streamheal.config import PipelineConfig
+from streamheal.config import Camera, PipelineConfig
 from streamheal.errors import StreamhealError
 from streamheal.forgotten import Forgotten
 from streamheal.publish import event
@@ -284,6 +285,22 @@ def test_what_was_forgotten_is_not_healed_and_leaves_no_dead_letter(cluster, sen
     assert ids(faces) == Counter(job("gate", track=n).id for n in (1, 3))
     assert not topic(cluster["cluster"]["dead_letter_topic"]).look()
     assert (counters["forgotten"], counters["events"], counters["dead"]) == (5, 2, 0)
+
+
+def test_a_node_that_is_in_the_group_before_its_topic_is_watches_once_the_topic_is_there(cluster, caplog):
+    """As one does whose brokers know the topic later than the one that made it."""
+    stop, config = threading.Event(), PipelineConfig.model_validate(cluster)
+    made = clients.Clients(config, stop)
+    early = mock.Mock(wraps=made, create_topics=lambda: None)
+    cameras = [Camera(name=f"camera-{n}", url="rtsp://127.0.0.1/") for n in range(8)]
+    with closing(Leases(config.cluster, early, stop, changed=lambda: None)) as leases:
+        try:
+            time.sleep(3)
+            made.create_topics()  # unless the brokers did, when they were asked for it
+            until(lambda: leases.of(cameras) == cameras, "the only node watches all cameras")
+        finally:
+            stop.set()
+    assert "anew" not in caplog.text
 
 
 def test_both_kinds_of_nodes_work_over_tls_with_a_password_and_a_wrong_one_opens_nothing(

@@ -89,7 +89,8 @@ def test_only_its_share_of_a_batch_is_looked_at(context, trunk):
 
 def test_its_gradient_reaches_the_whole_trunk_and_not_the_judge(context, trunk):
     stages.draw(entered(context, WHO, trunk), trunk, context.faces, WHO).parts["identity"].backward()
-    alone = {name: p for name, p in trunk.named_parameters() if not name.startswith("fusion.")}  # of tracks, not here
+    tracks = ("fusion.", "agreement.")  # what only several crops of a face go through
+    alone = {name: p for name, p in trunk.named_parameters() if not name.startswith(tracks)}
     assert [name for name, p in alone.items() if p.grad is None or not p.grad.any()] == []
     assert all(p.grad is None for p in context.priors.embedder.parameters())
 
