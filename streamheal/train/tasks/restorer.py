@@ -24,7 +24,8 @@ AHEAD = 64  # px at which tracks are drawn: twice the input or more, at a quarte
 
 
 class RestorerTask(PairsTask):
-    """Pairs of mixed protocols → HR; with a weight for `track`, half of each batch are tracks of several crops."""
+    """Pairs of mixed protocols → HR; with a weight for `track`, half of each batch are tracks of several crops, and all
+    of it where `pixel` has none. Frozen networks look at tracks first."""
 
     def __init__(
         self, context: Context, *, frames: int = 8, track_shares: dict[str, float] | None = None,
@@ -41,18 +42,19 @@ class RestorerTask(PairsTask):
             self.critics.face = PatchDiscriminator(3, width=32)
 
     def losses(self, network, batch, gen, stage):
-        tracks = len(batch.pictures) // 2 if self.weights["track"] else 0
-        still = batch.rows(slice(tracks, None))
-        lr, visible = self.pairs.draw(still, gen)
-        with half(gen.device):
-            hr = network(lr, visible).hr
-        hr, true = hr.float(), still.pictures
-        parts = {"pixel": losses.pixel(hr, true)}
+        tracks = self._of_tracks(len(batch.pictures))
+        whole, still = batch.rows(slice(0, tracks)), batch.rows(slice(tracks, None))
+        parts, made, true = {}, [], torch.cat([whole.pictures, still.pictures])
         if tracks:
-            whole = batch.rows(slice(0, tracks))
             drawn, parts["completed"] = self._tracks(network, whole, gen)
             parts["track"] = losses.pixel(drawn, whole.pictures)
-            hr, true = torch.cat([hr, drawn]), torch.cat([true, whole.pictures])
+            made.append(drawn)
+        if tracks < len(batch.pictures):
+            lr, visible = self.pairs.draw(still, gen)
+            with half(gen.device):
+                made.append(network(lr, visible).hr.float())
+            parts["pixel"] = losses.pixel(made[-1], still.pictures)
+        hr = torch.cat(made)
         if self.weights["squared"]:
             parts["squared"] = losses.squared(hr, true)
         if self.weights["identity"]:
@@ -61,6 +63,12 @@ class RestorerTask(PairsTask):
             parts["perceptual"] = self.perceptual(hr, true)
         parts = {name: self.weights[name] * part for name, part in parts.items()}
         return self.against_critic(parts, hr, true, stage, gen)
+
+    def _of_tracks(self, count: int) -> int:
+        """How many of a batch are tracks: half, or all where single crops count for nothing."""
+        if not self.weights["track"]:
+            return 0
+        return count // 2 if self.weights["pixel"] else count
 
     def _tracks(self, network: nn.Module, batch: Batch, gen: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """HR of each track's first crop, and how far its completed LR crop is from the clean one."""

@@ -48,7 +48,7 @@ def test_squares_count_on_crops_and_tracks_where_a_stage_weighs_them(context):
     network.register_forward_hook(lambda _, said, restored: made.append(restored.hr))
     parts = stages.draw(task, network, context.faces, Stage(), count=4).parts
     assert set(parts) == {"pixel", "track", "completed", "squared"}
-    true = torch.from_numpy(context.faces.pictures([2, 3, 0, 1])).permute(0, 3, 1, 2) / 255  # the first half are tracks
+    true = torch.from_numpy(context.faces.pictures([0, 1, 2, 3])).permute(0, 3, 1, 2) / 255
     torch.testing.assert_close(parts["squared"], 20 * losses.squared(torch.cat(made), true))
 
 
@@ -63,6 +63,16 @@ def test_tracks_count_only_where_a_stage_weighs_them_and_teach_what_brings_crops
     assert set(parts) == {"pixel", "track", "completed"}
     sum(parts.values()).backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_all_of_a_batch_are_tracks_where_single_crops_weigh_nothing(context):
+    network = networks.build("lr-trunk", SMALL["lr-trunk"] | {"fusion": 8})
+    task = tasks.build("restorer", {"shares": {"fcsr": 1}, "frames": 3}, context)
+    task.weights = weights_of(task.weights, {"pixel": 0, "track": 1.0})
+    drawn = []
+    network.register_forward_hook(lambda _, said, restored: drawn.append(len(restored.hr)))
+    assert set(stages.draw(task, network, context.faces, Stage(), count=4).parts) == {"track", "completed"}
+    assert drawn == [4]
 
 
 def test_a_track_s_kind_or_codec_that_there_is_not_is_refused(context):
