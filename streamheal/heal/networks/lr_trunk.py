@@ -69,7 +69,7 @@ class UpStep(nn.Sequential):
         super().__init__(
             nn.Conv2d(inside, outside * 4, 3, padding=1),
             nn.PixelShuffle(2),
-            nn.LeakyReLU(0.2) if last else ResidualBlock(outside, None),
+            nn.LeakyReLU(0.2, inplace=True) if last else ResidualBlock(outside, None),
         )
 
 
