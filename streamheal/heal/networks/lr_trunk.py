@@ -69,6 +69,7 @@ class UpStep(nn.Sequential):
         super().__init__(
             nn.Conv2d(inside, outside * 4, 3, padding=1),
             nn.PixelShuffle(2),
+            # in place: the largest map of all, and nothing needs it as it was
             nn.LeakyReLU(0.2, inplace=True) if last else ResidualBlock(outside, None),
         )
 
