@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from streamheal.heal.networks.agreement import CANVAS, Laid, _Points, lacking
+from streamheal.heal.networks.agreement import Grid, Laid, Points, lacking
 from streamheal.heal.networks.warping import compose, invert, near_identity, rescale, similarity, warp
 from tests.heal.networks.test_track_fusion import face
 
@@ -74,7 +74,8 @@ class TestLacking:
 
 def test_what_is_carried_back_is_the_transpose_of_what_is_seen():
     gen = torch.Generator().manual_seed(0)
-    at = _Points.of(laid().maps, torch.tensor([0, 1, 1, 0, 1]), 16)
-    pictures, values = torch.rand(2, 3, CANVAS, CANVAS, generator=gen), torch.rand(5 * 256, 3, generator=gen)
-    seen, carried = (at.sample(pictures) * values).sum(), (at.spread(values, 2) * pictures).sum()
+    grid = Grid.of(16)
+    at = Points.of(laid().maps, torch.tensor([0, 1, 1, 0, 1]), grid)
+    pictures, values = torch.rand(2, 3, grid.whole, grid.whole, generator=gen), torch.rand(5 * 256, 3, generator=gen)
+    seen, carried = (at.sample(pictures) * values).sum(), (at.spreading(2)(values) * pictures).sum()
     torch.testing.assert_close(seen, carried, rtol=1e-4, atol=0)
