@@ -94,8 +94,8 @@ class Grid:
     """The pixels in which a face is compared with crops of `size` px."""
 
     size: int
-    # Of the face. Two to a pixel of a 16 px crop are 0.1 dB worse (0.2 where things move; tuning faces); a fourth brings
-    # 0.02 dB for nearly twice the work. Crops of 32 px know nothing finer than two.
+    # Of the face. Two to a pixel of a 16 px crop are 0.1 dB worse (0.2 where things move; tuning faces); a fourth is
+    # worth 0.02 dB and takes nearly twice the time. Crops of 32 px know nothing finer than two.
     side: int
     margin: int  # round it, as crops that lie askew show more than it does
 
@@ -150,8 +150,8 @@ class Points:
         return F.embedding_bag(self.corners, _rows_of(pictures), per_sample_weights=self.shares, mode="sum")
 
     def spreading(self, batch: int) -> "Spreading":
-        """The transpose of `sample`. Once the corners are sorted, it is a sum over each pixel, too: less work than to add
-        each where it lies, as it is used often."""
+        """The transpose of `sample`. Once the corners are sorted, it is a sum over each pixel, too: less work than
+        to add each where it lies, as it is used often."""
         corners, order = self.corners.flatten().sort()
         ends = torch.bincount(corners, minlength=batch * self.whole**2).cumsum(0, dtype=torch.int32)
         points = torch.div(order, 4, rounding_mode="floor").int()
