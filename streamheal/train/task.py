@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ class Context:
     bank: Bank
     faces: Faces
     priors: Priors
+    kept: Path | None = None  # folder for what takes long to make
 
 
 @dataclass(slots=True)

@@ -68,8 +68,8 @@ def train(
     resident = torch.from_numpy(faces.pictures(np.arange(len(faces)))).to(device) if on_gpu else None
 
     priors = Priors(data_dir, device)
-    task = tasks.build(plan.task, plan.options, Context(bank, faces, priors))
-    val_task = tasks.build(plan.task, plan.options, Context(val_bank, val, priors))
+    task = tasks.build(plan.task, plan.options, Context(bank, faces, priors, cache))
+    val_task = tasks.build(plan.task, plan.options, Context(val_bank, val, priors, cache))
     task.extra.to(device)
     task.critics.to(device).requires_grad_(False)  # but for their own step
     build = _builder(plan, start_from, recipe_path)

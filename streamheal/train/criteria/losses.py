@@ -147,6 +147,12 @@ def visibility(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return entropy + (1 - overlap).mean()
 
 
+def visibility_where_known(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy over the pixels that are `known` (B, 1, s, s) bool; each face counts alike."""
+    entropy = F.binary_cross_entropy_with_logits(logits.float(), target.float(), reduction="none") * known
+    return (entropy.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)).mean()
+
+
 def contrast(
     student: torch.Tensor, teacher: torch.Tensor, same: torch.Tensor | None = None, *, temperature: float = 0.07
 ) -> torch.Tensor:

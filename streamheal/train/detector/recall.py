@@ -80,7 +80,7 @@ def _name(size: tuple[int, int]) -> str:
 def settings_of(name: str, data: Path) -> config.Detector:
     """The pipeline settings under which a detector is judged: the defaults, with its weights."""
     if name == "yunet":
-        return config.Detector(name="yunet", weights=data.parent / "weights" / "yunet_n.onnx")
+        return config.Detector(name="yunet", weights=Teacher.file(data))
     if name == "centerface":
         return config.Detector(name="centerface")
     return config.Detector(name="ultralytics", weights=weights.find(name).path)

@@ -71,8 +71,12 @@ def part_of(name: str) -> str:
 class Teacher:
     """YuNet at one and two times the size, united. Sure of what it finds above SURE."""
 
+    @staticmethod
+    def file(data: Path) -> Path:
+        return data.parent / "weights" / "yunet_n.onnx"
+
     def __init__(self, data: Path) -> None:
-        path = data.parent / "weights" / "yunet_n.onnx"
+        path = self.file(data)
         if not path.is_file():
             raise ConfigError(f"no teacher at {path}; put a YuNet ONNX file (OpenCV zoo) there")
         self._detectors: list[FaceDetector] = [

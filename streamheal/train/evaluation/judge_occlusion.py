@@ -1,4 +1,5 @@
-"""Does the segmenter find what hides a face: drawn occluders by kind and size, and real masks outlined by hand."""
+"""Does the segmenter find what hides a face: drawn occluders by kind and size, real masks outlined by hand, and masks
+that people wear in crowds."""
 
 import json
 from pathlib import Path
@@ -7,8 +8,10 @@ import cv2
 import numpy as np
 import torch
 
+from streamheal.faces.alignment import MIN_SIDE
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.train import data
+from streamheal.train.detector.scenes import Teacher
 from streamheal.train.evaluation import metrics
 from streamheal.train.evaluation.people import LABELS
 from streamheal.train.evaluation.report import Table
@@ -16,6 +19,7 @@ from streamheal.train.samples import degradation
 from streamheal.train.samples.bank import Bank
 from streamheal.train.samples.occluders import TRANSPARENT
 from streamheal.train.samples.protocols import CAMERA_SHARES
+from streamheal.train.samples.worn_masks import OPEN, WornMasks
 from streamheal.train.sheets import grow, sheet
 
 PICTURES = 60  # of each kind and size
@@ -52,6 +56,8 @@ def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[T
     ]
     real, real_sheet = _real_masks(network, data_dir, cache)
     tables += [real] if real else []
+    if (data_dir / "scenes.zip").is_file() and Teacher.file(data_dir).is_file():
+        tables.append(worn_masks(network, WornMasks.load(data_dir, "test", cache)))
     settings = {
         "pictures": f"LFW test people; seed {SEED}; 128 px sharp, smaller ones through the camera's degradation",
         "hidden": "visible probability below 0.5, at the crop's own size",
@@ -105,6 +111,34 @@ def _real_masks(network, data_dir, cache) -> tuple[Table | None, list[torch.Tens
     note = f"{len(rows)} pictures outlined by hand, shrunk without degradation; scored within the face's outline."
     table = Table("Real masks", note, columns, [["hidden part", *cells_hidden], ["visible part", *cells_visible]])
     return table, sheets
+
+
+def worn_masks(network: torch.nn.Module, crowds: WornMasks) -> Table:
+    """Each face at the size that it has in its photograph."""
+    hides = {"mouth": np.empty(len(crowds)), "eyes": np.empty(len(crowds))}
+    for i, side in enumerate(np.minimum(crowds.sides, network.config.size)):
+        picture = torch.from_numpy(crowds.pictures[i]).permute(2, 0, 1)[None].float() / 255
+        hidden = resample_map(network.visible(resample(picture, int(side))), data.SIZE)[0, 0].numpy() < 0.5
+        below = np.arange(data.SIZE)[:, None] > data.SIZE / 2
+        for what, here in (("mouth", below), ("eyes", ~below)):
+            there = (crowds.known[i] != OPEN) & here
+            hides[what][i] = hidden[there].mean() > 0.5 if there.any() else np.nan
+    rows = []
+    for least, most in ((MIN_SIDE, 24), (24, 48), (48, data.SIZE + 1)):
+        here = (crowds.sides >= least) & (crowds.sides < most)
+        if not here.any():
+            continue
+        parts = hides["mouth"][here & crowds.masked], hides["mouth"][here & ~crowds.masked], hides["eyes"][here]
+        parts = [part[np.isfinite(part)] for part in parts]
+        counts = ", ".join(str(len(part)) for part in parts)
+        cells = [metrics.interval(part) if len(part) else "–" for part in parts]
+        rows.append([f"{least} to {most - 1} px ({counts})", *cells])
+    note = (
+        "Faces of FMD's test photographs, of which its boxes say whether they wear a mask; those that something else "
+        "covers were put aside by eye. Share of faces whose part is found hidden, by more than half of what is known."
+    )
+    columns = ["crop (faces)", "mouth behind a mask", "mouth that is free", "eyes"]
+    return Table("Masks that people wear", note, columns, rows)
 
 
 def outlined(polygons: list[list[list[float]]], size: int = 128) -> torch.Tensor:

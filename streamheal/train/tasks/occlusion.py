@@ -1,31 +1,41 @@
-"""Which pixels show the face: synthetic occluders over real faces."""
+"""Which pixels show the face: synthetic occluders over real faces, and masks that people wear."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import nn
 
 from streamheal.heal.networks.layers import resample, resample_map
+from streamheal.train import data
 from streamheal.train.criteria import losses
 from streamheal.train.samples import degradation
 from streamheal.train.samples.degradation import uniform
 from streamheal.train.samples.protocols import CAMERA_SHARES
+from streamheal.train.samples.worn_masks import OPEN, VISIBLE, WornMasks
 from streamheal.train.sheets import grow, sheet
 from streamheal.train.task import Batch, Context, Losses, half
 
 
-@dataclass(slots=True)
+@dataclass
 class OcclusionTask:
-    """Synthetic occluders over real faces, at every size that a camera gives."""
+    """Synthetic occluders over real faces, at every size that a camera gives; beside them faces of crowds, of which
+    only mouth and eyes are known."""
 
     context: Context
     shares: dict[str, float] = field(default_factory=lambda: dict(CAMERA_SHARES))
     group: int = 8
     camera: float = 0.6  # share of groups that go through the camera's degradation; the rest stay sharp
     native: tuple[int, int] = (12, 48)
+    worn: int = 0  # faces of crowds beside each batch
     extra: nn.Module = field(default_factory=nn.Module)
     critics: nn.Module = field(default_factory=nn.Module)
-    weights: dict[str, float] = field(default_factory=lambda: {"visibility": 1.0})
+    weights: dict[str, float] = field(default_factory=lambda: {"visibility": 1.0, "worn": 1.0})
+
+    @cached_property
+    def crowds(self) -> WornMasks:
+        part = "tune" if data.role(self.context.faces.shards[0]) == "val" else "train"
+        return WornMasks.load(self.context.priors.data_dir, part, self.context.kept)
 
     def pair(self, batch: Batch, gen: torch.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         seen, target = [], []
@@ -35,16 +45,36 @@ class OcclusionTask:
                 batch.pictures[part], batch.landmarks[part], gen, shares=self.shares
             )
             target.append(resample_map(visible, size))
-            if float(uniform((), 0, 1, gen)) < self.camera:
-                picture, _ = degradation.camera(picture, visible, gen, native=tuple(self.native))
-            seen.append(resample(picture, size))
+            seen.append(self._before_a_camera(picture, gen, size))
         return torch.cat(seen), torch.cat(target)
 
+    def _before_a_camera(self, pictures: torch.Tensor, gen: torch.Generator, size: int) -> torch.Tensor:
+        if float(uniform((), 0, 1, gen)) < self.camera:
+            pictures, _ = degradation.camera(pictures, torch.ones_like(pictures[:, :1]), gen, native=tuple(self.native))
+        return resample(pictures, size)
+
+    def worn_pair(self, gen: torch.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Faces of crowds, their visibility, and where it is known."""
+        pictures, marks = self.crowds.draw(self.worn, gen)
+        known, visible = (resample_map(part.float(), size) for part in (marks != OPEN, marks == VISIBLE))
+        return self._before_a_camera(pictures, gen, size), visible, known > 0.99
+
     def losses(self, network, batch, gen, stage):
-        seen, target = self.pair(batch, gen, network.config.size)
+        size = network.config.size
+        seen, target = self.pair(batch, gen, size)
+        if not self.worn:
+            with half(gen.device):
+                logits = network(seen)
+            return Losses({"visibility": self.weights["visibility"] * losses.visibility(logits, target)})
+        others, visible, known = self.worn_pair(gen, size)
         with half(gen.device):
-            logits = network(seen)
-        return Losses({"visibility": self.weights["visibility"] * losses.visibility(logits, target)})
+            logits, of_others = network(torch.cat([seen, others])).split([len(seen), len(others)])
+        return Losses(
+            {
+                "visibility": self.weights["visibility"] * losses.visibility(logits, target),
+                "worn": self.weights["worn"] * losses.visibility_where_known(of_others, visible, known),
+            }
+        )
 
     def look(self, network, batch, gen):
         size = network.config.size
@@ -54,4 +84,8 @@ class OcclusionTask:
         union = (hidden | wanted).sum().clamp(min=1)
         figures = {"iou hidden": float((hidden & wanted).sum() / union)}
         rows = [seen, target.expand(-1, 3, -1, -1), found.expand(-1, 3, -1, -1)]
+        if self.worn:
+            others, visible, known = self.worn_pair(gen, size)
+            right = (torch.sigmoid(network(others).float()) > 0.5) == (visible > 0.5)
+            figures["worn right"] = float(right[known].float().mean())
         return figures, sheet([grow(row) for row in rows])
