@@ -27,6 +27,15 @@ MOUTH, LEFT_EYE, BROW = (92, 64), (51, 46), (20, 64)  # row, column of the canon
 KINDS = ("with_mask", "con_mascarilla", "without_mask", "sin_mascarilla", "mask_weared_incorrect")
 
 
+def photograph(masked: bool) -> bytes:
+    """The astronaut, or her behind a white mask."""
+    picture, file = pictures.astronaut(), io.BytesIO()
+    if masked:
+        picture[116:175, 190:258] = 235
+    Image.fromarray(picture).save(file, "JPEG")
+    return file.getvalue()
+
+
 @pytest.fixture
 def crowd(tmp_path, monkeypatch):
     """A folder with one photograph for each of KINDS, all of the astronaut; the teacher knows where her face is."""
@@ -34,14 +43,12 @@ def crowd(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "Teacher", lambda data: lambda image: teacher.found)
     corners = dict(zip(("xmin", "ymin", "xmax", "ymax"), FACE.astype(int), strict=True))
     box = "".join(f"<{name}>{value}</{name}>" for name, value in corners.items())
-    picture = io.BytesIO()
-    Image.fromarray(pictures.astronaut()).save(picture, "JPEG")
     with zipfile.ZipFile(tmp_path / "scenes.zip", "w") as archive:
         for i, kind in enumerate(KINDS):
-            archive.writestr(f"fmd/crowd{i}.jpg", picture.getvalue())
+            archive.writestr(f"fmd/crowd{i}.jpg", photograph(masked=i < 2))
             xml = f"<annotation><object><name>{kind}</name><bndbox>{box}</bndbox></object></annotation>"
             archive.writestr(f"fmd/crowd{i}.xml", xml)
-        archive.writestr("afw/nobody-said.jpg", picture.getvalue())
+        archive.writestr("afw/nobody-said.jpg", photograph(masked=False))
     return tmp_path
 
 
@@ -107,14 +114,24 @@ def test_half_of_what_is_drawn_is_masked_and_marks_turn_with_the_picture():
     assert torch.equal(marks[:, 0] == VISIBLE, drawn[:, 0] == 1)
 
 
-def test_the_segmenter_learns_from_them(crowd, tmp_path):
-    torch.manual_seed(0)
+@pytest.fixture
+def task(crowd, tmp_path):
     base = stages.context(tmp_path / "faces")
-    priors = SimpleNamespace(data_dir=crowd)
-    task = tasks.build(
-        "occlusion", {"worn": 4, "camera": 0.0}, Context(base.bank, base.faces, priors, tmp_path / "kept")
-    )
-    network = networks.build("unet", SMALL["unet"])
+    context = Context(base.bank, base.faces, SimpleNamespace(data_dir=crowd), tmp_path / "kept")
+    return tasks.build("occlusion", {"worn": 4, "camera": 0.0}, context)
+
+
+def test_of_the_eyes_nothing_is_taught(task):
+    seen, visible, known = task.worn_pair(torch.Generator().manual_seed(0), 64)
+    assert seen.shape == (4, 3, 64, 64)
+    assert not known[:, :, :32].any()
+    assert known[:, :, 32:].flatten(1).any(1).all()
+    assert sorted(float(face[here].mean()) for face, here in zip(visible, known, strict=True)) == [0, 0, 1, 1]
+
+
+def test_the_segmenter_learns_from_them(task):
+    torch.manual_seed(0)
     task.weights = {"visibility": 0.0, "worn": 1.0}
-    lost = stages.train(task, network, base.faces, Stage(), steps=25, rate=3e-3)
+    network = networks.build("unet", SMALL["unet"])
+    lost = stages.train(task, network, task.context.faces, Stage(), steps=25, rate=3e-3)
     assert lost[-1] < 0.8 * lost[0]
