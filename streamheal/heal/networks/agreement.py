@@ -94,7 +94,7 @@ class Grid:
     """The pixels in which a face is compared with crops of `size` px."""
 
     size: int
-    # Of the face. Of 16 px crops, with weights that had learned at four to a pixel, three were 0.02 dB worse for a little
+    # Of the face. Of 16 px crops, with weights that had learned at four to a pixel, three were 0.02 dB worse for little
     # more than half of the work, two 0.1 dB (0.2 where things move; tuning faces). Crops of 32 px know nothing finer
     # than two.
     side: int
