@@ -6,10 +6,11 @@ known, and the rest is left open. The teacher's landmarks say where they are.
 
 import io
 import json
+import os
 import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +26,8 @@ from streamheal.train.samples.degradation import uniform
 WORN = {"con_mascarilla": True, "with_mask": True, "sin_mascarilla": False, "without_mask": False}
 """FMD's kinds, in both languages that it is passed on in; of masks worn wrongly nothing is known."""
 HIDDEN, VISIBLE, OPEN = 0, 1, 255
+_LABELS = Path(__file__).parents[1] / "labels" / "fmd_covered.json"
+"""Photograph → "eyes", "mouth" → which of its boxes have them covered, not by a mask, or in another place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,48 +46,29 @@ class WornMasks:
     def load(cls, data: Path, part: str, kept: Path | None = None) -> "WornMasks":
         """The faces of a part of the scenes ("train", "tune", "test"). `kept`: folder where they are found again.
 
-        Raises ConfigError where there are no scenes, or no teacher.
+        Raises ConfigError where there are no scenes with such boxes, or no teacher.
         """
-        file = kept / f"worn-masks-{part}.npz" if kept else None
-        if file is None or not file.is_file():
-            found = cls._found(data, part)
-            if file is None:
-                return found
-            file.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(file, **{name: getattr(found, name) for name in cls.__slots__})
-        with np.load(file) as arrays:
+        path = data / "scenes.zip"
+        if not path.is_file():
+            raise ConfigError(f"no scenes at {path}: masks that people wear are learned from them; or set `worn: 0`")
+        if kept is None:
+            return cls._of(_faces(data, path, part), path)
+        # Known by what it was made of, so that nothing old is taken for it.
+        target = kept / f"worn-masks-{part}-{path.stat().st_size}-{zlib.crc32(_LABELS.read_bytes()):08x}.npz"
+        if not target.is_file():
+            found = cls._of(_faces(data, path, part), path)
+            kept.mkdir(parents=True, exist_ok=True)
+            written = target.with_suffix(f".{os.getpid()}.part.npz")  # several trainings may look at once
+            np.savez(written, **{name: getattr(found, name) for name in cls.__slots__})
+            written.replace(target)
+        with np.load(target) as arrays:
             return cls(**arrays)
 
     @classmethod
-    def _found(cls, data: Path, part: str) -> "WornMasks":
-        # Not above: training asks for few packages, and a detector's settings want more.
-        from streamheal.faces import alignment
-        from streamheal.train.detector.scenes import Teacher, label, part_of, voc_boxes
-
-        path = data / "scenes.zip"
-        if not path.is_file():
-            raise ConfigError(f"no scenes at {path}: masks that people wear are learned from it; or set `worn: 0`")
-        teacher, rows = Teacher(data), []
-        with zipfile.ZipFile(path) as archive:
-            labelled = {name.removesuffix(".xml") for name in archive.namelist() if name.endswith(".xml")}
-            for name in sorted(f"{stem}.jpg" for stem in labelled):
-                if part_of(name) != part:
-                    continue
-                image = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
-                xml = archive.read(name.removesuffix(".jpg") + ".xml")
-                scene = label(name, image, teacher, voc_boxes(xml))
-                kinds = [kind.findtext("name") for kind in ElementTree.fromstring(xml).iter("object")]
-                for i, kind in enumerate(kinds):
-                    if kind not in WORN or not scene.seen[i]:
-                        continue
-                    crop = alignment.cut(image, scene.landmarks[i], max_side=SIZE)
-                    if crop is None:
-                        continue
-                    side = crop.image.shape[0]
-                    points = crop.landmarks * (SIZE / side) - 0.5
-                    covered = [what for what, boxes in _covered().get(name, {}).items() if i in boxes]
-                    known = marked(points, WORN[kind], covered)
-                    rows.append((alignment.resample(crop.image, SIZE), known, WORN[kind], side))
+    def _of(cls, faces: Iterable[tuple[np.ndarray, np.ndarray, bool, int]], path: Path) -> "WornMasks":
+        rows = list(faces)
+        if not rows:
+            raise ConfigError(f"{path}: none of its faces has a box that says {', '.join(WORN)}")
         return cls(*(np.array(column) for column in zip(*rows, strict=True)))
 
     def draw(self, count: int, gen: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,6 +85,29 @@ class WornMasks:
         return torch.where(flip, pictures.flip(3), pictures), torch.where(flip, known.flip(3), known)
 
 
+def _faces(data: Path, path: Path, part: str) -> Iterator[tuple[np.ndarray, np.ndarray, bool, int]]:
+    """The fields of `WornMasks`, face by face."""
+    # Not above: training asks for few packages, and a detector's settings want more.
+    from streamheal.faces import alignment
+    from streamheal.train.detector.scenes import Teacher, label, part_of, voc_boxes
+
+    teacher, others = Teacher(data), json.loads(_LABELS.read_text())
+    with zipfile.ZipFile(path) as archive:
+        stems = sorted(name.removesuffix(".xml") for name in archive.namelist() if name.endswith(".xml"))
+        for name in (f"{stem}.jpg" for stem in stems if part_of(f"{stem}.jpg") == part):
+            image = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
+            xml = archive.read(name.replace(".jpg", ".xml"))
+            scene = label(name, image, teacher, voc_boxes(xml))
+            kinds = [kind.findtext("name") for kind in ElementTree.fromstring(xml).iter("object")]
+            for i in [i for i, kind in enumerate(kinds) if kind in WORN and scene.seen[i]]:
+                crop = alignment.cut(image, scene.landmarks[i], max_side=SIZE)
+                if crop is not None:
+                    side, masked = crop.image.shape[0], WORN[kinds[i]]
+                    covered = [what for what, boxes in others.get(name, {}).items() if i in boxes]
+                    points = crop.landmarks * (SIZE / side) - 0.5
+                    yield alignment.resample(crop.image, SIZE), marked(points, masked, covered), masked, side
+
+
 def marked(points: np.ndarray, masked: bool, covered: list[str]) -> np.ndarray:
     """What is known of a face `(128, 128)` uint8 by its five landmarks (5, 2) px: the eyes are seen; nose and mouth are
     hidden by a mask or seen; what something else covers ("eyes", "mouth") is open."""
@@ -114,9 +121,3 @@ def marked(points: np.ndarray, masked: bool, covered: list[str]) -> np.ndarray:
         for eye in points[:2]:
             cv2.circle(known, (round(float(eye[0])), round(float(eye[1]))), 7, VISIBLE, -1)
     return known
-
-
-@cache
-def _covered() -> dict[str, dict[str, list[int]]]:
-    """Photograph → "eyes", "mouth" → which of its boxes have them covered, not by a mask, or in another place."""
-    return json.loads(files("streamheal.train").joinpath("labels/fmd_covered.json").read_text())

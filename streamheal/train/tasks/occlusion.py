@@ -64,19 +64,13 @@ class OcclusionTask:
     def losses(self, network, batch, gen, stage):
         size = network.config.size
         seen, target = self.pair(batch, gen, size)
-        if not self.worn:
-            with half(gen.device):
-                logits = network(seen)
-            return Losses({"visibility": self.weights["visibility"] * losses.visibility(logits, target)})
-        others, visible, known = self.worn_pair(gen, size)
+        worn = self.worn_pair(gen, size) if self.worn else None
         with half(gen.device):
-            logits, of_others = network(torch.cat([seen, others])).split([len(seen), len(others)])
-        return Losses(
-            {
-                "visibility": self.weights["visibility"] * losses.visibility(logits, target),
-                "worn": self.weights["worn"] * losses.visibility_where_known(of_others, visible, known),
-            }
-        )
+            logits = network(torch.cat([seen, worn[0]]) if worn else seen)
+        parts = {"visibility": losses.visibility(logits[: len(seen)], target)}
+        if worn:
+            parts["worn"] = losses.visibility_where_known(logits[len(seen) :], *worn[1:])
+        return Losses({name: self.weights[name] * part for name, part in parts.items()})
 
     def look(self, network, batch, gen):
         size = network.config.size

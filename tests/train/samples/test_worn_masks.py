@@ -1,6 +1,7 @@
 """Faces of crowds that wear a mask or not: what is known of them, and that it teaches the segmenter."""
 
 import io
+import json
 import zipfile
 from types import SimpleNamespace
 
@@ -75,7 +76,9 @@ class TestLoad:
         assert 60 < found.sides[0] < 200
 
     def test_those_that_were_put_aside_by_eye_teach_nothing(self, crowd, monkeypatch):
-        monkeypatch.setattr(worn_masks, "_covered", lambda: {"fmd/crowd2.jpg": {"mouth": [0]}})
+        aside = crowd / "aside.json"
+        aside.write_text('{"fmd/crowd2.jpg": {"mouth": [0]}}')
+        monkeypatch.setattr(worn_masks, "_LABELS", aside)
         found = WornMasks.load(crowd, "train")
         assert sorted(int(known[MOUTH]) for known in found.known[~found.masked]) == [VISIBLE, OPEN]
 
@@ -83,19 +86,31 @@ class TestLoad:
         monkeypatch.setattr(scenes, "part_of", lambda name: "test" if name == "fmd/crowd0.jpg" else "train")
         assert (len(WornMasks.load(crowd, "train")), len(WornMasks.load(crowd, "test"))) == (3, 1)
 
-    def test_what_was_found_is_kept(self, crowd):
+    def test_what_was_found_is_kept(self, crowd, monkeypatch):
         first = WornMasks.load(crowd, "train", crowd / "kept")
-        (crowd / "scenes.zip").unlink()
+        monkeypatch.setattr(scenes, "Teacher", None)  # nobody is asked again
         again = WornMasks.load(crowd, "train", crowd / "kept")
         assert all(np.array_equal(getattr(first, name), getattr(again, name)) for name in WornMasks.__slots__)
+
+    def test_other_labels_are_not_taken_for_it(self, crowd, monkeypatch):
+        WornMasks.load(crowd, "train", crowd / "kept")
+        aside = crowd / "aside.json"
+        aside.write_text('{"fmd/crowd2.jpg": {"mouth": [0]}}')
+        monkeypatch.setattr(worn_masks, "_LABELS", aside)
+        assert (WornMasks.load(crowd, "train", crowd / "kept").known[..., MOUTH[0], MOUTH[1]] == OPEN).any()
+
+    def test_without_scenes_it_says_what_to_do(self, crowd):
+        with pytest.raises(ConfigError, match="none of its faces has a box that says con_mascarilla"):
+            WornMasks.load(crowd, "tune")
+        (crowd / "scenes.zip").unlink()
         with pytest.raises(ConfigError, match=r"no scenes at .*scenes\.zip.*worn: 0"):
-            WornMasks.load(crowd, "test", crowd / "kept")
+            WornMasks.load(crowd, "train")
 
 
 @pytest.mark.skipif(not (SHARED / "scenes.zip").is_file(), reason="no scenes beside the checkout")
 def test_what_was_put_aside_is_there():
     with zipfile.ZipFile(SHARED / "scenes.zip") as archive:
-        for name, parts in worn_masks._covered().items():
+        for name, parts in json.loads(worn_masks._LABELS.read_text()).items():
             boxes = scenes.voc_boxes(archive.read(name.replace(".jpg", ".xml")))
             assert parts.keys() <= {"eyes", "mouth"}
             assert max(max(rows) for rows in parts.values()) < len(boxes), name
