@@ -69,7 +69,7 @@ class TestLacking:
         both = Laid(**{name: torch.cat([getattr(one, name), getattr(other, name)]) for name in fields},
                     rows=torch.arange(2).repeat_interleave(5))  # fmt: skip
         apart = [torch.cat(pair) for pair in zip(lacking(faces[:1], one), lacking(faces[1:], other), strict=True)]
-        torch.testing.assert_close(list(lacking(faces, both)), apart, atol=1e-5, rtol=0)
+        torch.testing.assert_close(list(lacking(faces, both)), apart, atol=1e-5, rtol=1e-5)  # of logarithms near -7
 
 
 def test_what_is_carried_back_is_the_transpose_of_what_is_seen():
