@@ -19,6 +19,8 @@ from PIL import Image
 
 from streamheal.errors import ConfigError
 
+LABELS = Path(__file__).parent / "labels"
+"""What was labelled by hand or by eye; README.md there says how."""
 SIZE = 128
 SIZES = (128, 256)
 Role = Literal["train", "val", "test"]

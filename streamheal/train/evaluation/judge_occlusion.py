@@ -13,7 +13,6 @@ from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.train import data
 from streamheal.train.detector.scenes import Teacher
 from streamheal.train.evaluation import metrics
-from streamheal.train.evaluation.people import LABELS
 from streamheal.train.evaluation.report import Table
 from streamheal.train.samples import degradation
 from streamheal.train.samples.bank import Bank
@@ -87,7 +86,7 @@ def drawn(faces: data.Faces, bank: Bank, kind: str, size: int) -> tuple[torch.Te
 
 
 def _real_masks(network, data_dir, cache) -> tuple[Table | None, list[torch.Tensor]]:
-    path = LABELS / "rmfrd_occlusion.json"
+    path = data.LABELS / "rmfrd_occlusion.json"
     if not path.is_file():
         return None, []
     faces = data.load(data.shards(data_dir, ["faces128-test-masked-rmfrd"]), cache)

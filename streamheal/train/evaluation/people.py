@@ -2,13 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from streamheal.train.data import Faces
-
-LABELS = Path(__file__).parent.parent / "labels"
+from streamheal.train.data import LABELS, Faces
 
 
 def pairs_of_people(faces: Faces, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

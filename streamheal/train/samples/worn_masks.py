@@ -20,13 +20,13 @@ import torch
 from PIL import Image
 
 from streamheal.errors import ConfigError
-from streamheal.train.data import SIZE
+from streamheal.train.data import LABELS, SIZE
 from streamheal.train.samples.degradation import uniform
 
 WORN = {"con_mascarilla": True, "with_mask": True, "sin_mascarilla": False, "without_mask": False}
 """FMD's kinds, in both languages that it is passed on in; of masks worn wrongly nothing is known."""
 HIDDEN, VISIBLE, OPEN = 0, 1, 255
-_LABELS = Path(__file__).parents[1] / "labels" / "fmd_covered.json"
+_LABELS = LABELS / "fmd_covered.json"
 """Photograph → "eyes", "mouth" → which of its boxes have them covered, not by a mask, or in another place."""
 
 

@@ -63,13 +63,16 @@ class TestLacking:
 
     def test_tracks_do_not_mix(self):
         one, other = laid(), laid()
-        other = replace(other, crops=other.crops.flip(-1), maps=other.maps[:1].expand(5, -1, -1))
+        # With a camera's noise: where crops agree wholly, the logarithm makes much of rounding.
+        noise = 0.03 * torch.randn(one.crops.shape, generator=torch.Generator().manual_seed(0))
+        one = replace(one, crops=one.crops + noise)
+        other = replace(other, crops=other.crops.flip(-1) + noise, maps=other.maps[:1].expand(5, -1, -1))
         faces = torch.cat([enlarged(one), enlarged(other)])
         fields = ("crops", "clear", "maps", "own")
         both = Laid(**{name: torch.cat([getattr(one, name), getattr(other, name)]) for name in fields},
                     rows=torch.arange(2).repeat_interleave(5))  # fmt: skip
         apart = [torch.cat(pair) for pair in zip(lacking(faces[:1], one), lacking(faces[1:], other), strict=True)]
-        torch.testing.assert_close(list(lacking(faces, both)), apart, atol=1e-5, rtol=1e-5)  # of logarithms near -7
+        torch.testing.assert_close(list(lacking(faces, both)), apart, atol=1e-5, rtol=0)
 
 
 def test_what_is_carried_back_is_the_transpose_of_what_is_seen():
