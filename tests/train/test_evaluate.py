@@ -31,7 +31,7 @@ def small(monkeypatch, tmp_path):
         monkeypatch.setattr(judge.Bank, "draw", lambda *_, **__: bank)
     monkeypatch.setattr(judge_occlusion, "PICTURES", 4)
     monkeypatch.setattr(people, "LABELS", tmp_path)
-    monkeypatch.setattr(judge_occlusion, "LABELS", tmp_path)
+    monkeypatch.setattr(data, "LABELS", tmp_path)
     monkeypatch.setattr(judge_restorer, "_segmenter", lambda: build("unet"))
     monkeypatch.setattr(judge_restorer.Judges, "at_hand", lambda _: Judges())
 
