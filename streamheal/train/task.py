@@ -59,8 +59,8 @@ class Batch:
         mirrored = landmarks[:, FLIP68] * landmarks.new_tensor([-1, 1]) + other_side
         return cls(pictures, torch.where(flip.view(-1, 1, 1), mirrored, landmarks), indices, flip)
 
-    def rows(self, part: slice) -> "Batch":
-        """Some of them."""
+    def rows(self, part: slice | np.ndarray) -> "Batch":
+        """Some of them: a slice, or (B,) bool."""
         return Batch(self.pictures[part], self.landmarks[part], self.indices[part], self.mirrored[part])
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from streamheal.heal.networks.layers import SqueezeExcite, fill_hidden, settle
+from streamheal.heal.networks.layers import SqueezeExcite, fill_hidden, mean_with_mirrored, settle, with_mirrored
 from streamheal.heal.networks.lr_trunk import evidence
 from streamheal.heal.networks.restored import Restored, check_input
 
@@ -37,6 +37,8 @@ class FdStackGanConfig:
     # Visible pixels from the input, also in `hr`. Off: an enlarged crop is to become sharper where it is visible, too.
     # (`lr_completed` keeps the visible pixels in any case.) On: for faces that come at the working size.
     composite: bool = False
+    # In use, each face is restored as it is and mirrored, and the mean is the answer: twice the work.
+    mirrored: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "dilations", tuple(self.dilations))
@@ -94,7 +96,10 @@ class FdStackGan(nn.Module):
         The crop comes resampled to the working size; the occluder's own pixels may stay in it. Raises ValueError on
         another size.
         """
-        drawn = self.steps(lr, visible).refined
+        if self.config.mirrored and not self.training:
+            drawn = mean_with_mirrored(self.steps(with_mirrored(lr), with_mirrored(visible)).refined)
+        else:
+            drawn = self.steps(lr, visible).refined
         if not self.training:
             drawn = drawn.clamp(0, 1)
         kept = settle(visible)

@@ -26,9 +26,10 @@ def _completed(name: str) -> Ablation:
     return variant
 
 
-def _base_alone(network: nn.Module, lr: torch.Tensor, visible: torch.Tensor, *_) -> dict[str, torch.Tensor]:
+def _base_alone(network: nn.Module, lr: torch.Tensor, visible: torch.Tensor, *others) -> dict[str, torch.Tensor]:
     parts = zip(lr.split(AT_ONCE), visible.split(AT_ONCE), strict=True)
-    return {"base network alone": torch.cat([network.steps(*part).coarse.clamp(0, 1) for part in parts])}
+    alone = torch.cat([network.steps(*part).coarse.clamp(0, 1) for part in parts])
+    return {"base network alone": alone} | _as_it_is(network, lr, visible, *others)
 
 
 def _landmarks(

@@ -1,5 +1,5 @@
-"""Does the segmenter find what hides a face: drawn occluders by kind and size, real masks outlined by hand, and masks
-that people wear in crowds."""
+"""Does the segmenter find what hides a face: drawn occluders by kind and size, real masks outlined by hand, masks that
+people wear in crowds, and sunglasses."""
 
 import json
 from pathlib import Path
@@ -18,10 +18,13 @@ from streamheal.train.samples import degradation
 from streamheal.train.samples.bank import Bank
 from streamheal.train.samples.occluders import TRANSPARENT
 from streamheal.train.samples.protocols import CAMERA_SHARES
-from streamheal.train.samples.worn_masks import OPEN, WornMasks
+from streamheal.train.samples.sunglasses import Sunglasses, shaded
+from streamheal.train.samples.worn_masks import HIDDEN, OPEN, WornMasks
 from streamheal.train.sheets import grow, sheet
 
 PICTURES = 60  # of each kind and size
+BARE_EYES = 300  # faces
+SHADED = ["faces128-test-lfw", "faces128-test-masked-rmfrd"]
 SEED = 2026
 SIZES = (128, 32, 16)  # 128: sharp, no camera; others: through the camera's degradation at this native size
 
@@ -55,6 +58,8 @@ def judge(network: torch.nn.Module, data_dir: Path, cache: Path) -> tuple[list[T
     ]
     real, real_sheet = _real_masks(network, data_dir, cache)
     tables += [real] if real else []
+    shades = worn_sunglasses(network, data.load(data.shards(data_dir, SHADED), cache))
+    tables += [shades] if shades else []
     if (data_dir / "scenes.zip").is_file() and Teacher.file(data_dir).is_file():
         tables.append(worn_masks(network, WornMasks.load(data_dir, "test", cache)))
     settings = {
@@ -138,6 +143,33 @@ def worn_masks(network: torch.nn.Module, crowds: WornMasks) -> Table:
     )
     columns = ["crop (faces)", "mouth behind a mask", "mouth that is free", "eyes"]
     return Table("Masks that people wear", note, columns, rows)
+
+
+def worn_sunglasses(network: torch.nn.Module, faces: data.Faces) -> Table | None:
+    """Test people who wear some, and as many as BARE_EYES who don't; None where nobody does."""
+    known = Sunglasses.among(faces)
+    if not len(known.hidden):
+        return None
+    of_first_shard = np.arange(len(faces.parts[0]))  # of the other one most wear masks
+    others = np.setdiff1d(of_first_shard, [*known.hidden, *known.doubtful])
+    bare = np.random.default_rng(SEED).permutation(others)[:BARE_EYES]
+    rows = [
+        [f"{size} px", *(_eyes_hidden(network, faces, part, size) for part in (known.hidden, bare))] for size in SIZES
+    ]
+    note = (
+        f"{len(known.hidden)} test faces behind sunglasses that let no eye through, found by eye, and {len(bare)} others "
+        "(LFW), of whom many wear clear ones; shrunk without degradation. Share of faces whose eyes are found hidden, by "
+        "more than half of what lies within 7 px of 128 of their centres."
+    )
+    return Table("Sunglasses that people wear", note, ["crop", "eyes behind sunglasses", "eyes of others"], rows)
+
+
+def _eyes_hidden(network: torch.nn.Module, faces: data.Faces, rows: np.ndarray, size: int) -> dict[str, float]:
+    pictures = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
+    found = torch.cat([network.visible(part) for part in resample(pictures, size).split(50)])
+    hidden = (resample_map(found, data.SIZE) < 0.5)[:, 0].numpy()
+    eyes = np.stack([shaded(points) == HIDDEN for points in faces.landmarks[rows]])
+    return metrics.interval((hidden & eyes).sum((1, 2)) > 0.5 * eyes.sum((1, 2)))
 
 
 def outlined(polygons: list[list[list[float]]], size: int = 128) -> torch.Tensor:

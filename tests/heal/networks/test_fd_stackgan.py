@@ -99,6 +99,16 @@ class TestPictures:
         torch.testing.assert_close(steps.refined, filled)
 
     @torch.inference_mode()
+    def test_mirrored_a_face_and_its_mirror_image_come_back_alike(self):
+        pictures, visible = faces()
+        network = built({"mirrored": True})
+        once = built()(pictures, visible).hr
+        own = network(pictures, visible).hr
+        other = network(pictures.flip(3), visible.flip(3)).hr.flip(3)
+        torch.testing.assert_close(own, other)
+        assert (once - own).abs().max() > 0.01  # one look alone is not symmetric
+
+    @torch.inference_mode()
     def test_a_correction_can_reach_any_colour_from_any_other(self):
         """From a black filling to white, which a tanh added in [-1, 1] could not."""
         network = built(stirred=False)

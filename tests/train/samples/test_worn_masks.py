@@ -137,7 +137,7 @@ def task(crowd, tmp_path):
 
 
 def test_of_the_eyes_nothing_is_taught(task):
-    seen, visible, known = task.worn_pair(torch.Generator().manual_seed(0), 64)
+    seen, visible, known = task.known_pairs(torch.Generator().manual_seed(0), 64)["worn"]
     assert seen.shape == (4, 3, 64, 64)
     assert not known[:, :, :32].any()
     assert known[:, :, 32:].flatten(1).any(1).all()
