@@ -153,13 +153,13 @@ def worn_sunglasses(network: torch.nn.Module, faces: data.Faces) -> Table | None
     of_first_shard = np.arange(len(faces.parts[0]))  # of the other one most wear masks
     others = np.setdiff1d(of_first_shard, [*known.hidden, *known.doubtful])
     bare = np.random.default_rng(SEED).permutation(others)[:BARE_EYES]
-    rows = [
-        [f"{size} px", *(_eyes_hidden(network, faces, part, size) for part in (known.hidden, bare))] for size in SIZES
-    ]
+    rows = []
+    for size in SIZES:
+        rows.append([f"{size} px", *(_eyes_hidden(network, faces, part, size) for part in (known.hidden, bare))])
     note = (
-        f"{len(known.hidden)} test faces behind sunglasses that let no eye through, found by eye, and {len(bare)} others "
-        "(LFW), of whom many wear clear ones; shrunk without degradation. Share of faces whose eyes are found hidden, by "
-        "more than half of what lies within 7 px of 128 of their centres."
+        f"{len(known.hidden)} test faces behind sunglasses that let no eye through, found by eye; {len(bare)} others "
+        "(LFW), some with clear glasses; shrunk without degradation. Share of faces whose eyes are found hidden, by more "
+        "than half of what lies within 7 px of 128 of their centres."
     )
     return Table("Sunglasses that people wear", note, ["crop", "eyes behind sunglasses", "eyes of others"], rows)
 

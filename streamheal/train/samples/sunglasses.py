@@ -1,4 +1,4 @@
-"""Faces behind sunglasses that somebody wears, among those that are taken for bare: `labels/sunglasses.json` names them.
+"""Faces behind sunglasses, among those that are taken for bare: `labels/sunglasses.json` names them.
 
 Nobody outlined the glasses. But the eyes are hidden, nose and mouth are seen: so much is known, and the rest is left
 open.

@@ -82,13 +82,13 @@ class TestTask:
         lost = stages.train(task, network, context.faces, Stage(), steps=25, rate=3e-3)
         assert lost[-1] < 0.8 * lost[0]
 
-    def test_faces_with_sunglasses_pass_for_bare_ones_only_where_nobody_asked(self, context, monkeypatch):
-        for asked, wanted in ((4, [0, 2, 3]), (0, [0, 1, 2, 3])):
-            task, met = tasks.build("occlusion", {"sunglasses": asked}, context), []
-            pair = task.pair
-            monkeypatch.setattr(task, "pair", lambda batch, *rest: (met.extend(batch.indices), pair(batch, *rest))[1])
-            stages.draw(task, networks.build("unet", SMALL["unet"]), context.faces, Stage())
-            assert met == wanted
+    @pytest.mark.parametrize(("asked", "wanted"), [(4, [0, 2, 3]), (0, [0, 1, 2, 3])])
+    def test_faces_with_sunglasses_pass_for_bare_ones_only_where_nobody_asked(self, asked, wanted, context):
+        task, met = tasks.build("occlusion", {"sunglasses": asked}, context), []
+        pair = task.pair
+        task.pair = lambda batch, *rest: (met.extend(batch.indices), pair(batch, *rest))[1]
+        stages.draw(task, networks.build("unet", SMALL["unet"]), context.faces, Stage())
+        assert met == wanted
 
     def test_shards_without_any_say_what_to_do(self, tmp_path):
         task = tasks.build("occlusion", {"sunglasses": 4}, stages.context(tmp_path / "faces"))
