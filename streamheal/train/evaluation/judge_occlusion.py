@@ -158,8 +158,8 @@ def worn_sunglasses(network: torch.nn.Module, faces: data.Faces) -> Table | None
         rows.append([f"{size} px", *(_eyes_hidden(network, faces, part, size) for part in (known.hidden, bare))])
     note = (
         f"{len(known.hidden)} test faces behind sunglasses that let no eye through, found by eye; {len(bare)} others "
-        "(LFW), some with clear glasses; shrunk without degradation. Share of faces whose eyes are found hidden, by more "
-        "than half of what lies within 7 px of 128 of their centres."
+        "(LFW), some with clear glasses; shrunk without degradation. Share of faces whose eyes are found hidden, by "
+        "more than half of what lies within 7 px of 128 of their centres."
     )
     return Table("Sunglasses that people wear", note, ["crop", "eyes behind sunglasses", "eyes of others"], rows)
 
