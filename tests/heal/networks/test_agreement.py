@@ -53,6 +53,17 @@ class TestLacking:
         exact = F.interpolate(smooth, (32, 32), mode="bicubic", antialias=True)
         assert lacking(smooth, replace(own, crops=exact.expand(5, -1, -1, -1)))[0].abs().max() < 0.02
 
+    @pytest.mark.parametrize("others", [1, 4])
+    def test_where_a_face_has_moved_it_stays_as_the_restored_crop_shows_it(self, others):
+        crops = laid(32)
+        crops.clear[1 + others :] = 0
+        crops.crops[1:, :, 20:28, 10:22] = 1 - crops.crops[1:, :, 20:28, 10:22]  # the mouth
+        faces = enlarged(crops)
+        made = F.interpolate(faces + lacking(faces, crops)[0], (32, 32), mode="bicubic", antialias=True)
+        mouth = slice(None), slice(None), slice(22, 26), slice(12, 20)
+        own, other = crops.crops[:1][mouth], crops.crops[1:2][mouth]
+        assert (made[mouth] - own).abs().mean() < 0.2 * (other - own).abs().mean()
+
     def test_what_no_crop_shows_is_left_as_it_is(self):
         crops = laid()
         crops.clear[:, :, 8:] = 0
