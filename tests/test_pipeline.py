@@ -194,9 +194,16 @@ def test_a_system_that_is_not_there_lists_those_that_are(clip, tmp_path):
 def test_below_the_asked_visible_share_nothing_is_invented(clip, tmp_path):
     heal(clip, tmp_path, "restorer.abstain_below=1.0")
     events = read_events(tmp_path)
-    hidden = [e for e in events if e["original"]["quality"]["visible"] < 1]
-    assert hidden and all(e["restored"] is None and "is visible" in e["abstained"] for e in hidden)
-    assert all(e["restored"] and e["abstained"] is None for e in events if e not in hidden), "all of these is visible"
+    for e in events:
+        if e["original"]["quality"]["visible"] == 1:
+            assert e["restored"] and e["abstained"] is None, "all of these is visible"
+        elif e["abstained"] is None:  # what this crop hides, the others show
+            assert len(e["provenance"]["source_frames"]) > 1
+            assert e["restored"]["evidence_share"] > 0.99 and e["restored"]["hallucinated_share"] == 0
+        else:
+            assert e["restored"] is None and "is visible" in e["abstained"]
+    much = [e for e in events if e["original"]["quality"]["visible"] < 0.9]
+    assert much and all(e["abstained"] for e in much)
 
 
 def test_the_command_prints_errors_without_a_traceback(tmp_path):
