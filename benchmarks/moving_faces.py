@@ -3,7 +3,7 @@
     python benchmarks/moving_faces.py --data DIR
 
 Tracks of eight crops, four a second, of faces that have 90 px and more in CLIPS (in DIR/videos). The first and the
-fourth crop of each are restored: alone, with one that lies a second off, and with all eight. "Least squares" lets each
+fourth crop of each are restored: alone, with one about a second off, and with all eight. "Least squares" lets each
 crop pull as hard as it differs. These clips chose OWN and NOISE of `heal/networks/agreement.py`; other people's real
 video judges them: `streamheal evaluate lr-trunk-16 --protocol track`.
 """
@@ -90,9 +90,8 @@ def main() -> None:
             tracks += [np.stack(faces[start : start + FRAMES]) for start in starts]
     crops = torch.from_numpy(np.stack(tracks)).permute(0, 1, 4, 2, 3).float() / 255
     print(f"{len(crops)} tracks\n")
-    print(
-        "| network | one crop | two: gain dB | eight: gain dB | least squares: two | eight |\n|---|--:|--:|--:|--:|--:|"
-    )
+    print("| network | one crop | two: gain dB | eight: gain dB | least squares: two | eight |")
+    print("|---" + "|--:" * 5 + "|")
     for name in ("lr-trunk-16", "lr-trunk-32"):
         network = networks.load(weights.find(name).path)
 

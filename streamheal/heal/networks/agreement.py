@@ -18,9 +18,9 @@ from streamheal.heal.networks.warping import compose, invert, near_identity
 STEPS, RATE, MOMENTUM = 12, 1.8, 0.6  # 8, 1.5 and 0.5 were 0.05 dB worse behind a mask, 0.1 to 0.2 where things move
 FARTHEST = 0.5  # px of a crop that it is moved by at most, once registered
 # A face turns and speaks between its crops, and is to be shown as it was in the restored one. So this one counts OWN
-# times, and no pixel of another pulls harder than one that is off by NOISE of white (Huber's loss, as in Farsiu 2004's
-# robust super-resolution). Of talking heads' crops, eight of two seconds, that brings 0.3 dB; behind a still mask it
-# costs 0.01 to 0.02 (benchmarks/moving_faces.py).
+# times, and no pixel of another pulls harder than one that is off by NOISE of white (Huber's loss; Farsiu 2004 has L1
+# for the same reason). Of talking heads' crops, eight of two seconds, that brings 0.3 dB (benchmarks/moving_faces.py);
+# where only the camera moves it costs 0.01 to 0.05 (the cards of lr-trunk).
 OWN, NOISE = 2.0, 0.02
 
 
