@@ -34,8 +34,8 @@ class FdStackGanConfig:
     # Both networks correct a picture that is there before any training: the base network the smoothly filled one, the
     # refining network the base network's. The paper draws both anew and trains for 1 000 epochs.
     residual: bool = True
-    # Visible pixels from the input, also in `hr`. Off: an enlarged crop is to become sharper where it is visible, too.
-    # (`lr_completed` keeps the visible pixels in any case.) On: for faces that come at the working size.
+    # Visible pixels from the input, also in `hr`. Off: an enlarged crop is to become sharper where it is visible, too,
+    # and an occluder's soft edge counts as visible. (`lr_completed` keeps the visible pixels in any case.)
     composite: bool = False
     # In use, each face is restored as it is and mirrored, and the mean is the answer: twice the work.
     mirrored: bool = False

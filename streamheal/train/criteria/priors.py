@@ -44,13 +44,19 @@ class Priors:
         """The identity network of the losses; the judge of identity is another one that no training sees."""
         return self._shipped("embedder")
 
-    def _shipped(self, name: str) -> nn.Module:
+    def restorer(self, name: str, size: int) -> nn.Module:
+        """A shipped restorer to learn from, of inputs of `size` px. Raises ConfigError on one of another size."""
+        network = self._shipped(name, "leave `teacher` out")
+        if (own := getattr(network, "lr_size", None)) != size:
+            raise ConfigError(f"options: teacher: {name} takes inputs of {own} px, these are of {size}")
+        return network
+
+    def _shipped(self, name: str, otherwise: str = "set the weight of the loss to 0") -> nn.Module:
         try:
             with torch.inference_mode(False):  # who asks first may only be looking; later ones train through it
                 network = networks.load(weights.find(name).path).to(self.device)
         except WeightsError as error:
             raise ConfigError(
-                f"a loss needs the trained network {name!r}: {error}; train it with configs/{name}.yaml, or set the "
-                "weight of the loss to 0"
+                f"this training needs the network {name!r}: {error}; train it with configs/{name}.yaml, or {otherwise}"
             ) from error
         return network.requires_grad_(False)

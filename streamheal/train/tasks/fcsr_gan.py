@@ -58,7 +58,7 @@ class FcsrGanTask(PairsTask):
             self.critics.face = kind(3, width=critic_width)
 
     def losses(self, network: FcsrGan, batch, gen, stage):
-        lr, visible = self.pairs.draw(batch, gen)
+        lr, visible, batch = self.draw(batch, gen, stage)
         learns = stage.train or (COMPLETION, UPSAMPLING)
         with half(gen.device):
             if UPSAMPLING in learns:

@@ -41,7 +41,7 @@ class FdStackGanTask(PairsTask):
                 self.critics.add_module(part, PatchDiscriminator(6, critic_width, n_layers=2))
 
     def losses(self, network, batch, gen, stage):
-        occluded, visible = self.pairs.draw(batch, gen)
+        occluded, visible, batch = self.draw(batch, gen, stage)
         learns = stage.train or PARTS
         with half(gen.device):
             steps = network.steps(occluded, visible, refine="refine" in learns)

@@ -71,7 +71,7 @@ class JdsrGanTask(PairsTask):
             self.critics.face = WganCritic(3, width=critic_width)
 
     def losses(self, network: JdsrGan, batch, gen, stage):
-        lr, visible = self.pairs.draw(batch, gen)
+        lr, visible, batch = self.draw(batch, gen, stage)
         learns = stage.train or (DENOISING, UPSAMPLING)
         with half(gen.device):
             if UPSAMPLING in learns:

@@ -32,7 +32,7 @@ class OfhNetTask(PairsTask):
             self.critics.face = OfhDiscriminator(width=critic_width)
 
     def losses(self, network, batch, gen, stage):
-        lr, visible = self.pairs.draw(batch, gen)
+        lr, visible, batch = self.draw(batch, gen, stage)
         learns = stage.train or PARTS
         with half(gen.device):
             steps = network.steps(lr, visible, upsample="upsampling" in learns)

@@ -1,5 +1,7 @@
 """What the tasks of all restorers share: pairs to learn from, frozen networks to compare faces by, a critic."""
 
+import dataclasses
+
 import torch
 from torch import nn
 
@@ -9,6 +11,8 @@ from streamheal.train.criteria.perceptual import POOLS
 from streamheal.train.recipe import Stage
 from streamheal.train.samples.pairs import Pairs
 from streamheal.train.task import Batch, Context, Losses, half, weights_of
+
+TRUST = 0.7  # in the teacher's answer; the rest is the true face's, whose detail no teacher draws
 
 
 class PairsTask:
@@ -28,6 +32,7 @@ class PairsTask:
         group: int = 8,
         imperfect: float = 0.4,
         perceptual_share: float = 1.0,
+        teacher: str = "",
         weights: dict[str, float] | None = None,
     ):
         """`known`: the task's losses and their weights, `weights` in their place. `own`: shares of protocols where
@@ -35,6 +40,10 @@ class PairsTask:
 
         `perceptual_share`: of each batch, what frozen networks look at. VGG-16 costs more than most slim networks; a
         share gives the same gradient with more noise, and more pictures are worth more.
+
+        `teacher`: a shipped restorer of the same input size, whose answers stand in for most of each true face until a
+        critic joins (distillation). Of all faces that could be there it gives nearly the mean, which is what squares
+        and L1 lead to, by way of many more pictures.
         """
         if not 0 < perceptual_share <= 1:
             raise ConfigError(f"options: perceptual_share: {perceptual_share}; above 0 and at most 1")
@@ -42,6 +51,16 @@ class PairsTask:
         self.priors, self.weights = context.priors, weights_of(known, weights)
         self.perceptual_share = perceptual_share
         self.extra, self.critics = nn.Module(), nn.Module()
+        self.teacher = context.priors.restorer(teacher, size) if teacher else None
+
+    def draw(self, batch: Batch, gen: torch.Generator, stage: Stage) -> tuple[torch.Tensor, torch.Tensor, Batch]:
+        """Inputs and visibility, and what the network is to make of them."""
+        lr, visible = self.pairs.draw(batch, gen)
+        if self.teacher is None or stage.adversarial:
+            return lr, visible, batch
+        with torch.no_grad(), half(gen.device):
+            said = self.teacher(lr, visible).hr.float()
+        return lr, visible, dataclasses.replace(batch, pictures=torch.lerp(batch.pictures, said, TRUST))
 
     def look(self, network: nn.Module, batch: Batch, gen: torch.Generator) -> tuple[dict[str, float], torch.Tensor]:
         return self.pairs.look(network, batch, gen)

@@ -65,7 +65,7 @@ class ProUiganTask(PairsTask):
             self.critics.global3 = ProUiGlobal(width=critic_width)
 
     def losses(self, network: ProUigan, batch, gen, stage):
-        lr, visible = self.pairs.draw(batch, gen)
+        lr, visible, batch = self.draw(batch, gen, stage)
         learning = [i for i, block in enumerate(BLOCKS) if not stage.train or block in stage.train]
         given = self._given(batch.landmarks, gen)
         with half(gen.device):

@@ -44,17 +44,17 @@ class RestorerTask(PairsTask):
     def losses(self, network, batch, gen, stage):
         tracks = self._of_tracks(len(batch.pictures))
         whole, still = batch.rows(slice(0, tracks)), batch.rows(slice(tracks, None))
-        parts, made, true = {}, [], torch.cat([whole.pictures, still.pictures])
+        parts, made = {}, []
         if tracks:
             drawn, parts["completed"] = self._tracks(network, whole, gen)
             parts["track"] = losses.pixel(drawn, whole.pictures)
             made.append(drawn)
         if tracks < len(batch.pictures):
-            lr, visible = self.pairs.draw(still, gen)
+            lr, visible, still = self.draw(still, gen, stage)
             with half(gen.device):
                 made.append(network(lr, visible).hr.float())
             parts["pixel"] = losses.pixel(made[-1], still.pictures)
-        hr = torch.cat(made)
+        hr, true = torch.cat(made), torch.cat([whole.pictures, still.pictures])
         if self.weights["squared"]:
             parts["squared"] = losses.squared(hr, true)
         if self.weights["identity"]:
