@@ -45,10 +45,12 @@ class Priors:
         return self._shipped("embedder")
 
     def restorer(self, name: str, size: int) -> nn.Module:
-        """A shipped restorer to learn from, of inputs of `size` px. Raises ConfigError on one of another size."""
+        """A shipped restorer to learn from, of inputs of `size` px. Raises ConfigError on another kind or size."""
         network = self._shipped(name, "leave `teacher` out")
-        if (own := getattr(network, "lr_size", None)) != size:
-            raise ConfigError(f"options: teacher: {name} takes inputs of {own} px, these are of {size}")
+        if (kind := weights.find(name).kind) != "restorer":
+            raise ConfigError(f"options: teacher: {name} is of kind {kind}, it must be a restorer")
+        if network.lr_size != size:
+            raise ConfigError(f"options: teacher: {name} takes inputs of {network.lr_size} px, these are of {size}")
         return network
 
     def _shipped(self, name: str, otherwise: str = "set the weight of the loss to 0") -> nn.Module:
