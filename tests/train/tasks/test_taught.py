@@ -68,7 +68,11 @@ def test_the_teacher_learns_nothing(context):
 
 @pytest.mark.parametrize(
     ("teacher", "said"),
-    [("lr-trunk-32", "takes inputs of 32 px, these are of 16"), ("embedder", "of kind embedder"), ("nobody", "teacher")],
+    [
+        ("lr-trunk-32", "takes inputs of 32 px, these are of 16"),
+        ("embedder", "of kind embedder"),
+        ("nobody", "teacher"),
+    ],
 )
 def test_a_teacher_that_does_not_fit_is_refused(context, teacher, said):
     with pytest.raises(ConfigError, match=said):
