@@ -20,8 +20,12 @@ from streamheal.train.evaluation.trial import restore
 from streamheal.train.samples.bank import Bank
 from streamheal.train.samples.protocols import make_pair
 
-SHARDS = {"seen": "faces128-train-01", "tuning": "faces128-val"}
+SHARDS = {
+    128: {"seen": "faces128-train-01", "tuning": "faces128-val"},
+    256: {"seen": "faces256-train", "tuning": "faces256-val"},
+}
 PROTOCOLS = ("fcsr", "ofhnet", "pro-uigan-square", "pro-uigan-irregular", "jdsr", "cctv")
+WHOLE = ("fd", "cctv")  # of networks whose input is as large as their output
 SEED = 5
 
 
@@ -36,18 +40,19 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=160)
     asked = parser.parse_args()
     bank = Bank.draw(SEED, 16, asked.data / "occluders.zip", held_out=True)
-    print(f"| restorer | faces | {' | '.join(PROTOCOLS)} |\n|---|---|{'--:|' * len(PROTOCOLS)}")
     for name in asked.names:
         file = Path(name) if name.endswith(".safetensors") else weights.find(name).path
         network = networks.load(file)
-        for words, shard in SHARDS.items():
+        protocols = WHOLE if network.lr_size == network.hr_size else PROTOCOLS
+        print(f"\n| {name} | {' | '.join(protocols)} |\n|---|{'--:|' * len(protocols)}")
+        for words, shard in SHARDS[network.hr_size].items():
             faces = data.load(data.shards(asked.data, [shard]), asked.cache)
-            found = [f"{psnr(network, faces, protocol, bank, asked.faces):.2f}" for protocol in PROTOCOLS]
-            print(f"| {name} | {words} | {' | '.join(found)} |", flush=True)
+            found = [f"{psnr(network, faces, protocol, bank, asked.faces):.2f}" for protocol in protocols]
+            print(f"| {words} | {' | '.join(found)} |", flush=True)
 
 
 def psnr(network: torch.nn.Module, faces: data.Faces, protocol: str, bank: Bank, count: int) -> float:
-    rows = np.linspace(0, len(faces) - 1, count).astype(int)
+    rows = np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)
     hr = torch.from_numpy(faces.pictures(rows)).permute(0, 3, 1, 2).float() / 255
     gen = torch.Generator().manual_seed(SEED)
     landmarks = torch.from_numpy(faces.landmarks[rows])
