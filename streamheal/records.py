@@ -58,7 +58,7 @@ class Quality:
     roll: float  # degrees, positive is clockwise in the picture
     exposure: float  # [0, 1], 1 = neither dark, nor blown out, nor flat
     visible: float  # [0, 1], share of the face oval that nothing hides
-    score: float  # [0, 1], the weighted sum by which the gallery chooses, scaled by `visible`
+    score: float  # [0, 1], by which the gallery chooses: a weighted sum, scaled by `visible` and by the pose
 
     @property
     def clearness(self) -> float:

@@ -1,4 +1,5 @@
-"""How much a restorer can make of a crop: size, sharpness, pose, exposure, visible share, and their weighted sum."""
+"""How much a restorer can make of a crop: size, sharpness, pose, exposure, visible share, and their weighted sum, scaled
+by what the pose leaves in sight."""
 
 import math
 from functools import lru_cache
@@ -9,13 +10,13 @@ import numpy as np
 from streamheal.faces.alignment import TEMPLATE, TEMPLATE_SIDE, scale_of
 from streamheal.records import Quality
 
-WEIGHTS = {"size": 0.30, "sharpness": 0.20, "frontal": 0.15, "certainty": 0.15, "visible": 0.10, "exposure": 0.10}
-"""Pixels on the face bound what can be restored, blur takes them away again, so these two lead. Pose and occlusion cost
-a part of the face each. The detector's score stands in for what is not measured: it is low for hidden faces that no
-segmenter has looked at yet, and for what is no face. Exposure is mostly mended by normalisation."""
+WEIGHTS = {"size": 0.30, "sharpness": 0.20, "level": 0.15, "certainty": 0.15, "visible": 0.10, "exposure": 0.10}
+"""Pixels on the face bound what can be restored, blur takes them away again, so these two lead. The detector's score
+stands in for what is not measured: it is low for hidden faces that no segmenter has looked at yet, and for what is no
+face. Exposure is mostly mended by normalisation. What a turned head or an occluder takes away of the face scales the
+sum (`in_sight`, `heal/occlusion.py`)."""
 FULL_SIZE = 128  # source pixels beyond which a larger face restores no better: the restorers' output
-FULL_YAW = 60.0  # degrees at which half the face is out of sight, and `frontal` is 0
-FULL_PITCH = 45.0
+FULL_PITCH = 45.0  # degrees up or down at which `level` is 0
 REBLUR = 5  # pixels of the box filter: tells σ = 0 from 3 px apart (0.8 … 0.15); 3 px saturates at σ = 1.5
 
 # Mean adult face in the template's plane (1 unit = 1 px at 128 ≈ 1.8 mm); z points away from the camera. The nose tip
@@ -46,20 +47,29 @@ def assess(
     parts = {
         "size": size_term(size),
         "sharpness": sharpness(luma, shown),
-        "frontal": (1 - min(abs(yaw) / FULL_YAW, 1)) * (1 - min(abs(pitch) / FULL_PITCH, 1)),
+        "level": 1 - min(abs(pitch) / FULL_PITCH, 1),
         "certainty": min(max(certainty, 0.0), 1.0),
         "visible": float(shown.sum() / oval.sum()),
         "exposure": exposure(luma, shown),
     }
     return Quality(
         size=size, sharpness=parts["sharpness"], yaw=yaw, pitch=pitch, roll=roll, exposure=parts["exposure"],
-        visible=parts["visible"], score=sum(WEIGHTS[name] * value for name, value in parts.items()),
+        visible=parts["visible"], score=in_sight(yaw) * sum(WEIGHTS[name] * value for name, value in parts.items()),
     )  # fmt: skip
 
 
 def size_term(size: float) -> float:
     """[0, 1]: 0 at 8 source pixels, 1 at 128, even per doubling, because each doubling is one more band of detail."""
     return min(max(math.log2(max(size, 1e-6) / 8) / math.log2(FULL_SIZE / 8), 0.0), 1.0)
+
+
+def in_sight(yaw: float) -> float:
+    """[0, 1]: the share of its width that a flat face turned by `yaw` degrees shows: 0.87 at 30, half at 60, 0 at 90.
+
+    It scales the score as the visible share does (`heal/occlusion.py`): a masked face from the front tells more than a
+    bare profile, of which nothing can be restored.
+    """
+    return max(math.cos(math.radians(yaw)), 0.0)
 
 
 def score_bound(size: float, certainty: float = 1.0) -> float:

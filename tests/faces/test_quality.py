@@ -124,6 +124,13 @@ def test_a_face_that_looks_away_scores_less():
     assert scores[0] > scores[2] + 0.05
 
 
+def test_a_profile_scores_less_than_half_of_a_face_from_the_front_however_sharp_it_is():
+    """So a masked face, whose score is scaled by what is visible of it, goes before a bare profile."""
+    crop = cut(*astronaut(64))
+    front, profile = (quality.assess(crop.image, turned(yaw, 0)[0] / 2, crop.affine).score for yaw in (0, 75))
+    assert 0 < profile < front / 2
+
+
 def test_a_face_of_which_the_detector_is_unsure_scores_less():
     frame, landmarks = astronaut(64)
     crop = cut(frame, landmarks)
