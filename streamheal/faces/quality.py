@@ -1,5 +1,7 @@
-"""How much a restorer can make of a crop: size, sharpness, pose, exposure, visible share, and their weighted sum, scaled
-by what the pose leaves in sight."""
+"""How much a restorer can make of a crop: size, sharpness, pose, exposure, visible share, and their weighted sum.
+
+It is scaled by what the pose leaves in sight.
+"""
 
 import math
 from functools import lru_cache

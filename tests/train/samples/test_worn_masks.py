@@ -112,7 +112,8 @@ def test_what_was_put_aside_is_there():
     with zipfile.ZipFile(SHARED / "scenes.zip") as archive:
         for name, parts in json.loads(worn_masks._LABELS.read_text()).items():
             boxes = scenes.voc_boxes(archive.read(name.replace(".jpg", ".xml")))
-            assert parts.keys() <= {"eyes", "mouth"}
+            assert parts.keys() <= {"eyes", "mouth", "sunglasses"}
+            assert set(parts.get("sunglasses", [])) <= set(parts.get("eyes", []))
             assert max(max(rows) for rows in parts.values()) < len(boxes), name
 
 
