@@ -73,7 +73,11 @@ class OcclusionTask:
         """What stands beside the drawn occluders."""
         pairs = {}
         if self.worn:
-            pairs["worn"] = self._known(self.crowds.draw(self.worn, gen), gen, size)
+            seen, visible, known = self._known(self.crowds.draw(self.worn, gen), gen, size)
+            # Below the eyes: hardly anybody there wears sunglasses, and who is told again and again that eyes are seen
+            # forgets how those look.
+            known[:, :, : size // 2] = False
+            pairs["worn"] = seen, visible, known
         if self.sunglasses and len(self.shaded.hidden):
             pairs["sunglasses"] = self._known(self.shaded.draw(self.context.faces, self.sunglasses, gen), gen, size)
         return pairs
