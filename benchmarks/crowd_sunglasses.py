@@ -13,7 +13,6 @@ import json
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -24,6 +23,7 @@ from streamheal.heal import networks
 from streamheal.heal.networks.layers import resample, resample_map
 from streamheal.train.data import LABELS, SIZE
 from streamheal.train.detector.scenes import Teacher, label, part_of, voc_boxes
+from streamheal.train.samples.worn_masks import VISIBLE, marked
 
 SIDES = (128, 24, 16)  # px, or as many as the photograph has
 
@@ -58,10 +58,9 @@ def eyes_hidden(network: torch.nn.Module, crop: alignment.Crop, side: int) -> bo
     picture = torch.from_numpy(crop.image.copy()).permute(2, 0, 1)[None].float() / 255
     seen = resample(picture, min(side, picture.shape[-1]))
     hidden = resample_map(network.visible(seen), SIZE)[0, 0].numpy() < 0.5
-    eyes = np.zeros((SIZE, SIZE), np.uint8)
-    for x, y in crop.landmarks[:2] * (SIZE / crop.image.shape[0]) - 0.5:
-        cv2.circle(eyes, (round(float(x)), round(float(y))), 7, 1, -1)
-    return bool(hidden[eyes > 0].mean() > 0.5)
+    points = crop.landmarks * (SIZE / crop.image.shape[0]) - 0.5
+    eyes = marked(points, masked=False, covered=["mouth"]) == VISIBLE
+    return bool(hidden[eyes].mean() > 0.5)
 
 
 if __name__ == "__main__":
