@@ -1,5 +1,6 @@
 """The mean of weights of one training, as one network of its recipe."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from streamheal import weights
 from streamheal.errors import WeightsError
 from streamheal.heal import networks
+from streamheal.heal.networks import lr_trunk
 from streamheal.train import average, recipe
 from tests.heal.networks.sample import SMALL
 
@@ -49,6 +51,12 @@ def test_a_part_may_be_the_last_ones_alone(files, plan):
     mean = average.averaged(files, recipe.read(plan), last=["up"]).state_dict()
     assert torch.equal(mean["up.0.0.weight"], two["up.0.0.weight"])
     assert not torch.equal(mean["enter.weight"], two["enter.weight"])
+
+
+def test_what_the_recipe_leaves_open_is_as_in_the_files(tmp_path, files, plan):
+    open_plan = dataclasses.replace(recipe.read(plan), network={"mirrored": True})
+    network = average.averaged(files, open_plan)
+    assert network.config == lr_trunk.LrTrunkConfig(**NETWORK | {"mirrored": True})
 
 
 def test_weights_of_another_network_are_refused(files, plan, tmp_path):
