@@ -20,9 +20,9 @@ from streamheal.train.recipe import Recipe
 
 
 def averaged(files: list[Path], plan: Recipe, last: Sequence[str] = ()) -> nn.Module:
-    """The network in `files`, with the fields that the recipe gives, and with the mean of their weights; the parts named
-    in `last` as in the last of them, where that has learned something that the others never met. Raises WeightsError
-    where they don't fit."""
+    """The network in `files`, with the fields that the recipe gives, and with the mean of their weights; the parts
+    named in `last` as in the last of them, where that has learned something that the others never met. Raises
+    WeightsError where they don't fit."""
     found, headers = zip(*map(weights.load, files), strict=True)
     # Slim widths may have changed since then: what the recipe leaves open is as in the files.
     network = networks.build(plan.system, headers[0].get("network", {}) | plan.network, plan.variant)
