@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from streamheal import weights
-from streamheal.errors import WeightsError
+from streamheal.errors import ConfigError, WeightsError
 from streamheal.heal import networks
 from streamheal.train import recipe
 from streamheal.train.recipe import Recipe
@@ -24,15 +24,15 @@ def averaged(files: list[Path], plan: Recipe, last: Sequence[str] = ()) -> nn.Mo
     named in `last` as in the last of them, where that has learned something that the others never met. Raises
     WeightsError where they don't fit."""
     found, headers = zip(*map(weights.load, files), strict=True)
-    # Slim widths may have changed since then: what the recipe leaves open is as in the files.
-    network = networks.build(plan.system, headers[0].get("network", {}) | plan.network, plan.variant)
     if unlike := [str(file) for file, tensors in zip(files, found, strict=True) if tensors.keys() != found[0].keys()]:
         raise WeightsError(f"{', '.join(unlike)}: not of the same network as {files[0]}")
     try:
+        # Slim widths may have changed since then: what the recipe leaves open is as in the files.
+        network = networks.build(plan.system, headers[0].get("network", {}) | plan.network)
         mean = {name: torch.stack([tensors[name] for tensors in found]).mean(0) for name in found[0]}
         mean |= {name: tensor for name, tensor in found[-1].items() if name.split(".")[0] in last}
         network.load_state_dict(mean)
-    except RuntimeError as error:
+    except (ConfigError, RuntimeError) as error:
         raise WeightsError(f"{', '.join(map(str, files))}: not the weights of {plan.name}: {error}") from error
     return network
 

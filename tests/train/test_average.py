@@ -53,7 +53,7 @@ def test_a_part_may_be_the_last_ones_alone(files, plan):
     assert not torch.equal(mean["enter.weight"], two["enter.weight"])
 
 
-def test_what_the_recipe_leaves_open_is_as_in_the_files(tmp_path, files, plan):
+def test_what_the_recipe_leaves_open_is_as_in_the_files(files, plan):
     open_plan = dataclasses.replace(recipe.read(plan), network={"mirrored": True})
     network = average.averaged(files, open_plan)
     assert network.config == lr_trunk.LrTrunkConfig(**NETWORK | {"mirrored": True})
@@ -68,3 +68,6 @@ def test_weights_of_another_network_are_refused(files, plan, tmp_path):
         average.averaged([*files, tmp_path / "wide.safetensors"], recipe.read(plan))
     with pytest.raises(WeightsError, match=r"wide\.safetensors: not the weights of small"):
         average.averaged([tmp_path / "wide.safetensors"], recipe.read(plan))
+    networks.save(tmp_path / "unet.safetensors", "unet", networks.build("unet", SMALL["unet"]))
+    with pytest.raises(WeightsError, match=r"unet\.safetensors: not the weights of small"):
+        average.averaged([tmp_path / "unet.safetensors"], recipe.read(plan))
